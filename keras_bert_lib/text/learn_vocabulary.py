@@ -89,7 +89,7 @@ def learn_vocabulary(
           pair, which is how the trainer of Hugging Face `tokenizers`, used here, learns.
     """
     reserved_tokens = list(reserved_tokens)
-    validate_vocabulary(reserved_tokens)
+    validate_vocabulary(reserved_tokens, name="`reserved_tokens`")
     for name, value in [
         ("vocab_size", vocab_size),
         ("min_frequency", min_frequency),

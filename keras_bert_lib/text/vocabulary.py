@@ -96,7 +96,7 @@ def save_vocabulary(vocabulary, path):
         temporary.unlink(missing_ok=True)
 
 
-def validate_vocabulary(vocabulary, source=None):
+def validate_vocabulary(vocabulary, source=None, name="`vocabulary`"):
     """Checks that a list of pieces can serve as a vocabulary.
 
     `[MASK]` is not asked for here: only pretraining needs it, and says so itself.
@@ -104,12 +104,13 @@ def validate_vocabulary(vocabulary, source=None):
     Args:
         vocabulary: list of str, in the order of their ids.
         source: path of the file the pieces were read from, or None; for the error messages.
+        name: str, what the caller calls a list that was read from no file; for the same.
 
     Raises:
         ValueError: if the list is empty, holds something other than strings, holds a piece twice,
             or lacks one of `[PAD]`, `[UNK]`, `[CLS]` and `[SEP]`.
     """
-    name = "`vocabulary`" if source is None else str(source)
+    name = name if source is None else str(source)
     place, first = ("ids", 0) if source is None else ("lines", 1)
     if not vocabulary:
         raise ValueError(f"{name} is empty. A vocabulary holds one piece a line.")
