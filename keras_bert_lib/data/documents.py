@@ -1,0 +1,180 @@
+"""Raw text files to documents: lists of sentences, streamed."""
+
+import itertools
+
+from keras_bert_lib.data.files import expand_paths, is_json_lines, parse_json_object, read_lines
+from keras_bert_lib.data.sentences import split_sentences
+
+# A longer document is cut, so that a file without a blank line is streamed too.
+MAX_DOCUMENT_SENTENCES = 1000
+# The lines at a file's start that show how it is laid out.
+_HEAD_LINES = 2000
+# Widths at which people and programs wrap prose.
+_MIN_WIDTH, _MAX_WIDTH = 40, 120
+
+
+def read_documents(paths, text_column="text"):
+    r"""Reads documents from text files, one after the other.
+
+    Two formats are read, each also gzipped (`.gz`); the name tells which:
+
+    - `.jsonl`, `.ndjson`: a JSON object a line, its `text_column` being one document. Blank lines
+      inside it are white space.
+    - anything else is plain text. A blank line ends a document, as in google-research/bert; each
+      line is split into sentences on its own, so that files with a sentence a line and files with
+      a paragraph a line both come out right.
+
+    Prose that is wrapped at some width (Project Gutenberg's books) is recognized by its line breaks:
+    a break is a wrap if the next line's first word would not have fit. Such lines are joined before
+    they are split. Where the head of a file is wrapped prose with blank lines both single and in
+    runs, the single ones end paragraphs and the runs end documents: a chapter is a better document
+    than a paragraph of one sentence, which has no next sentence to predict. JSONL leaves nothing to
+    guess.
+
+    Nothing but the current document is held in memory. A document of more than 1,000 sentences is
+    cut there and its parts count as documents.
+
+    Args:
+        paths: a path, a glob (`"corpus/*.txt"`, `**` included) or a list of them.
+        text_column: the key of the text in JSONL files.
+
+    Returns:
+        Iterator of documents, each a list of str, its sentences; no document is empty. Bytes that
+        are not UTF-8 become U+FFFD.
+
+    Raises:
+        FileNotFoundError: a path does not exist, or a glob matches nothing.
+        ValueError: a file cannot be read, a JSONL line is no object or has no such key, or there is
+            no text in any of the files. All but the first kind are raised while reading.
+
+    Example:
+        >>> import keras_bert_lib as kbl
+        >>> with open("corpus.txt", "w") as file:
+        ...     _ = file.write("It rained. Nobody came.\n\nThe sun is a star.\n")
+        >>> list(kbl.data.read_documents("corpus.txt"))
+        [['It rained.', 'Nobody came.'], ['The sun is a star.']]
+
+    References:
+        - [google-research/bert, "Pre-training with BERT"](https://github.com/google-research/bert)
+          for the plain text format
+    """
+    return _read_files(expand_paths(paths), text_column)
+
+
+def _read_files(files, text_column):
+    found = False
+    for path in files:
+        if is_json_lines(path):
+            documents = _json_documents(path, text_column)
+        else:
+            documents = _text_documents(read_lines(path))
+        for document in documents:
+            for start in range(0, len(document), MAX_DOCUMENT_SENTENCES):
+                found = True
+                yield document[start : start + MAX_DOCUMENT_SENTENCES]
+    if not found:
+        raise ValueError(
+            f"There is no text to read. Received: {files[0] if files[1:] == [] else files}"
+        )
+
+
+def split_document(text):
+    r"""Splits the text of one document into sentences.
+
+    Lines of wrapped prose are joined first; other line breaks, and blank lines, end a sentence.
+
+    Args:
+        text: str, one document.
+
+    Returns:
+        List of str, the sentences.
+
+    Example:
+        >>> import keras_bert_lib as kbl
+        >>> kbl.data.split_document("A title\n\nIt rained. Nobody came.")
+        ['A title', 'It rained.', 'Nobody came.']
+    """
+    sentences = []
+    for _, block in _blocks(text.splitlines()):
+        sentences += _block_sentences(block)
+    return sentences
+
+
+def _json_documents(path, text_column):
+    for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
+        where = f"{path} line {number}"
+        row = parse_json_object(line, where)
+        text = row.get(text_column)
+        if not isinstance(text, str):
+            keys = ", ".join(f'"{key}"' for key in row)
+            raise ValueError(
+                f'{where} has no text under "{text_column}". Name the key with `text_column`. '
+                f"Received keys: {keys or 'none'}"
+            )
+        yield split_document(text)
+
+
+def _text_documents(lines):
+    head = list(itertools.islice(lines, _HEAD_LINES))
+    separator = 2 if _is_prose_with_sections(head) else 1
+    document = []
+    for blank_lines, block in _blocks(itertools.chain(head, lines)):
+        if document and (blank_lines >= separator or len(document) >= MAX_DOCUMENT_SENTENCES):
+            yield document
+            document = []
+        document += _block_sentences(block)
+    yield document
+
+
+def _blocks(lines):
+    """Yields (blank lines before it, lines) of each run of lines that are not blank."""
+    blank_lines = 0
+    block = []
+    for line in lines:
+        line = line.rstrip()
+        if line:
+            block.append(line)
+            # A file without blank lines must not be held whole.
+            if len(block) == MAX_DOCUMENT_SENTENCES:
+                yield blank_lines, block
+                blank_lines, block = 0, []
+        else:
+            if block:
+                yield blank_lines, block
+                blank_lines, block = 0, []
+            blank_lines += 1
+    if block:
+        yield blank_lines, block
+
+
+def _block_sentences(block):
+    if _is_wrapped(block):
+        return split_sentences(" ".join(line.strip() for line in block))
+    return [sentence for line in block for sentence in split_sentences(line)]
+
+
+def _is_wrapped(block):
+    """Whether most of the lines end where the next word would not have fit."""
+    if len(block) < 2:
+        return False
+    width = max(len(line) for line in block)
+    if not _MIN_WIDTH <= width <= _MAX_WIDTH:
+        return False
+    wraps = [
+        len(line) + 1 + len(following.split(maxsplit=1)[0]) > width
+        for line, following in itertools.pairwise(block)
+    ]
+    # Books edited by hand are a little ragged; of lines that end with their sentence a few percent
+    # pass, and two lines that do are cut again at the full stop between them.
+    return sum(wraps) >= 0.75 * len(wraps)
+
+
+def _is_prose_with_sections(head):
+    """Whether single blank lines end paragraphs here and runs of them end documents."""
+    blocks = list(_blocks(head))
+    long_blocks = [block for _, block in blocks if len(block) >= 3]
+    wrapped = sum(_is_wrapped(block) for block in long_blocks)
+    blank_lines = [count for count, _ in blocks[1:]]
+    return 2 * wrapped > len(long_blocks) and 1 in blank_lines and max(blank_lines) > 1

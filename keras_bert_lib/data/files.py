@@ -1,0 +1,74 @@
+"""Input files: names and globs to paths, plain or gzip files to lines, errors in one line."""
+
+import glob
+import gzip
+import json
+import os
+import zlib
+
+
+def expand_paths(paths):
+    """Returns the files that a path, a glob or a list of either names, in a fixed order."""
+    if isinstance(paths, (str, os.PathLike)):
+        paths = [paths]
+    files = []
+    for path in paths:
+        if not isinstance(path, (str, os.PathLike)):
+            raise ValueError(
+                "A source is a path, a glob or a list of them. "
+                f"Received: {path!r} of type {type(path).__name__}"
+            )
+        path = os.fspath(path)
+        # A file that exists is meant literally, even where its name holds a `*` or a `[`.
+        if os.path.isdir(path):
+            raise ValueError(
+                f"{path} is a directory. Name its files, as in {os.path.join(path, '*.txt')}."
+            )
+        if os.path.exists(path):
+            files.append(path)
+        elif glob.has_magic(path):
+            matches = sorted(p for p in glob.glob(path, recursive=True) if os.path.isfile(p))
+            if not matches:
+                raise FileNotFoundError(f"The pattern {path} matches no file.")
+            files += matches
+        else:
+            raise FileNotFoundError(f"There is no file {path}.")
+    if not files:
+        raise ValueError(f"There is no file to read. Give one path at least. Received: {paths!r}")
+    return files
+
+
+def read_lines(path, newline=None):
+    r"""Yields the lines of a text file, gunzipped if its name ends in `.gz`.
+
+    Bytes that are not UTF-8 become U+FFFD, which BERT's normalization drops; a byte order
+    mark at the start is skipped.
+
+    Args:
+        path: the file.
+        newline: as in `open`: None turns every line end to `\n`, "" leaves them as they are.
+    """
+    opener = gzip.open if path.endswith(".gz") else open
+    try:
+        with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline=newline) as lines:
+            yield from lines
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise ValueError(f"{path} is no whole gzip file: {error}. Write it anew.") from error
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def is_json_lines(path):
+    """Whether the file's name says that it holds one JSON object a line."""
+    return path.removesuffix(".gz").lower().endswith((".jsonl", ".ndjson"))
+
+
+def parse_json_object(line, where):
+    """Returns the dict that a line of JSON holds; `where` opens the message if it holds none."""
+    try:
+        row = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{where} is not JSON: {error}. Received: {line.strip()[:80]!r}") from None
+    if not isinstance(row, dict):
+        raise ValueError(f"{where} is no JSON object. Received: {line.strip()[:80]!r}")
+    return row

@@ -1,0 +1,111 @@
+"""Labelled texts to batches for `BertClassifier`."""
+
+import math
+
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_lib.data.labelled_texts import LabelledTexts, read_labelled_texts
+
+# Batches among which texts are sorted by length. More would save no padding and mix less.
+_WINDOW_BATCHES = 50
+
+
+def text_classification(
+    source,
+    tokenizer,
+    batch_size=32,
+    text_column="text",
+    label_column="label",
+    text_pair_column=None,
+    labels=None,
+    max_length=128,
+    shuffle=False,
+    seed=0,
+    pad_to_max_length=False,
+):
+    """Makes batches of token ids and labels, ready for `fit`, `evaluate` and `predict`.
+
+    The texts are held in memory and tokenized batch by batch. Batches are padded to their longest
+    text. With `shuffle`, texts of about the same length share a batch, so that little is padded:
+    every epoch the texts are shuffled, sorted by length among 50 batches' worth of them at a time,
+    and the batches shuffled again. The number of batches is known: `len(dataset)`.
+
+    Args:
+        source: what `read_labelled_texts` reads (a CSV, TSV or JSONL path, a pandas data frame, a
+            list of `(text, label)`, a `tf.data.Dataset`), or the `LabelledTexts` that it returned,
+            which also tell the labels.
+        tokenizer: `BertTokenizer`.
+        batch_size: texts in a batch. The last batch may hold fewer.
+        text_column: the column of the texts.
+        label_column: the column of the labels: str, int or bool.
+        text_pair_column: the column of second texts; None for single texts.
+        labels: the labels in the order of their ids. By default those that occur, sorted.
+        max_length: longer texts, or pairs, are truncated. In pieces, special tokens included.
+        shuffle: whether to shuffle anew in every epoch; for training. Otherwise the order of the
+            source is kept.
+        seed: int; data sets with the same seed shuffle alike.
+        pad_to_max_length: whether to pad every batch to `max_length`, where shapes must not change
+            (XLA compiles once a shape).
+
+    Returns:
+        `tf.data.Dataset` of `({"token_ids", "segment_ids", "padding_mask"}, label_ids)`: int32
+        `[b, s]`, s being the longest of the batch, and int32 `[b]`.
+
+    Raises:
+        FileNotFoundError: a path does not exist, or a glob matches nothing.
+        ValueError: what is wrong with the rows, as `read_labelled_texts` says it.
+
+    Example:
+        >>> import keras_bert_lib as kbl
+        >>> tokenizer = kbl.BertTokenizer("[PAD] [UNK] [CLS] [SEP] [MASK] a fine dull film".split())
+        >>> texts = kbl.data.read_labelled_texts([("a fine film", "pos"), ("dull", "neg")])
+        >>> texts.labels
+        ['neg', 'pos']
+        >>> x, y = next(iter(kbl.data.text_classification(texts, tokenizer, batch_size=2)))
+        >>> x["token_ids"].numpy()
+        array([[2, 5, 6, 8, 3],
+               [2, 7, 3, 0, 0]], dtype=int32)
+        >>> y.numpy()
+        array([1, 0], dtype=int32)
+    """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be 1 at least. Received: {batch_size}")
+    if not isinstance(source, LabelledTexts):
+        source = read_labelled_texts(source, text_column, label_column, text_pair_column, labels)
+    count = len(source.texts)
+    texts = _string_tensor(source.texts)
+    text_pairs = None if source.text_pairs is None else _string_tensor(source.text_pairs)
+    label_ids = tf.constant(source.label_ids)
+
+    rows = tf.data.Dataset.range(count)
+    if shuffle:
+        # Bytes stand for pieces here: near enough, and free.
+        lengths = tf.strings.length(texts)
+        if text_pairs is not None:
+            lengths += tf.strings.length(text_pairs)
+        rows = rows.shuffle(count, seed=seed)
+        rows = rows.batch(batch_size * _WINDOW_BATCHES)
+        rows = rows.map(lambda window: tf.gather(window, tf.argsort(tf.gather(lengths, window))))
+        rows = rows.unbatch().batch(batch_size).shuffle(_WINDOW_BATCHES, seed=seed)
+    else:
+        rows = rows.batch(batch_size)
+
+    def to_examples(batch):  # [b]
+        pairs = None if text_pairs is None else tf.gather(text_pairs, batch)
+        x = tokenizer(
+            tf.gather(texts, batch),
+            pairs,
+            max_length=max_length,
+            pad_to_max_length=pad_to_max_length,
+        )
+        return x, tf.gather(label_ids, batch)
+
+    dataset = rows.map(to_examples, num_parallel_calls=tf.data.AUTOTUNE)
+    cardinality = tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))
+    return dataset.apply(cardinality).prefetch(tf.data.AUTOTUNE)
+
+
+def _string_tensor(texts):
+    # Lone surrogates, which JSON can hold, become bytes that the tokenizer drops.
+    return tf.constant(np.array([text.encode("utf-8", "surrogatepass") for text in texts], object))
