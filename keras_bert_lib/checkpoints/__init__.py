@@ -1,0 +1,1 @@
+"""Checkpoints of this and of other libraries."""

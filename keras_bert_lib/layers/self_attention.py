@@ -1,0 +1,118 @@
+"""Multi-head self-attention."""
+
+import keras
+from keras import ops
+
+from keras_bert_lib.layers.initializers import normal
+
+# Added to the scores of padding. exp(-1000) is 0 in float32, so padding gets no weight at all, as
+# with the larger numbers often seen here; but this one fits float16, and leaves an 8-bit
+# quantizer, which must cover the whole range, some steps for the real scores.
+MASKED_SCORE = -1000.0
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_lib")
+class SelfAttention(keras.layers.Layer):
+    """Multi-head scaled dot-product self-attention, softmax(QK^T / sqrt(d_k)) V.
+
+    Query, key and value come from one fused kernel `[hidden, 3 * hidden]`: one matrix product
+    where three were. Scores and softmax are float32, whatever the compute dtype.
+
+    Args:
+        num_heads: int, a divisor of the inputs' width.
+        dropout: float, the rate of dropout on the attention probabilities.
+        initializer_range: float, standard deviation of the initial kernels.
+        **kwargs: keyword arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: float `[batch, seq, hidden]`.
+        padding_mask: int32 `[batch, seq]`, 1 for tokens and 0 for padding, which no token attends
+            to. With None no mask operation is in the graph.
+        training: bool, whether dropout is on.
+        return_attention: bool, whether to return the attention probabilities too.
+
+    Returns:
+        Float `[batch, seq, hidden]`; with `return_attention`, the pair of it and of the
+        probabilities, float32 `[batch, num_heads, seq, seq]`, before dropout.
+
+    Raises:
+        ValueError: if `num_heads` does not divide the inputs' width.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_bert_lib.layers import SelfAttention
+
+        x = np.random.normal(size=(2, 5, 16)).astype("float32")
+        mask = np.array([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]], "int32")
+        SelfAttention(num_heads=4)(x, padding_mask=mask).shape  # (2, 5, 16)
+        ```
+
+    References:
+        - [Vaswani et al., 2017](https://arxiv.org/abs/1706.03762)
+    """
+
+    def __init__(self, num_heads, dropout=0.1, initializer_range=0.02, **kwargs):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.initializer_range = initializer_range
+        self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, input_shape):
+        """Creates the kernels; `input_shape` is `[batch, seq, hidden]`."""
+        hidden = input_shape[-1]
+        if hidden % self.num_heads:
+            raise ValueError(
+                "`num_heads` must divide the width of the inputs. "
+                f"Received: num_heads={self.num_heads}, width={hidden}"
+            )
+        self.hidden_size = hidden
+        self.head_size = hidden // self.num_heads
+        self.qkv = keras.layers.Dense(
+            3 * hidden,
+            kernel_initializer=normal(self.initializer_range),
+            dtype=self.dtype_policy,
+            name="qkv",
+        )
+        self.qkv.build(input_shape)
+        self.output_dense = keras.layers.Dense(
+            hidden,
+            kernel_initializer=normal(self.initializer_range),
+            dtype=self.dtype_policy,
+            name="output",
+        )
+        self.output_dense.build(input_shape)
+
+    def call(self, inputs, padding_mask=None, training=None, return_attention=False):
+        """Returns the attended inputs `[b, s, h]`, and the probabilities on request."""
+        seq = ops.shape(inputs)[1]
+        heads = (-1, seq, self.num_heads, self.head_size)  # b, s, n, d
+        query, key, value = ops.split(self.qkv(inputs), 3, axis=-1)  # each [b, s, h]
+        query = query * (self.head_size**-0.5)
+        query = ops.transpose(ops.reshape(query, heads), (0, 2, 1, 3))  # [b, n, s, d]
+        key = ops.transpose(ops.reshape(key, heads), (0, 2, 3, 1))  # [b, n, d, s]
+        value = ops.transpose(ops.reshape(value, heads), (0, 2, 1, 3))  # [b, n, s, d]
+
+        scores = ops.cast(ops.matmul(query, key), "float32")  # [b, n, s, s]
+        if padding_mask is not None:
+            padding = 1.0 - ops.cast(padding_mask, "float32")
+            padding = ops.expand_dims(ops.expand_dims(padding, 1), 1)  # [b, 1, 1, s]
+            scores = scores + padding * MASKED_SCORE
+        attention = ops.softmax(scores, axis=-1)  # [b, n, s, s]
+
+        weights = ops.cast(attention, self.compute_dtype)
+        weights = self.dropout_layer(weights, training=training)
+        context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # [b, s, n, d]
+        outputs = self.output_dense(ops.reshape(context, (-1, seq, self.hidden_size)))
+        if return_attention:
+            return outputs, attention
+        return outputs
+
+    def get_config(self):
+        """Returns the arguments of the constructor."""
+        return super().get_config() | {
+            "num_heads": self.num_heads,
+            "dropout": self.dropout,
+            "initializer_range": self.initializer_range,
+        }

@@ -1,0 +1,145 @@
+"""One block of the Transformer encoder."""
+
+import keras
+
+from keras_bert_lib.layers.activations import get_activation
+from keras_bert_lib.layers.initializers import normal
+from keras_bert_lib.layers.self_attention import SelfAttention
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_lib")
+class TransformerEncoderBlock(keras.layers.Layer):
+    """Self-attention and a two-layer feed-forward network, each with residual and LayerNorm.
+
+    BERT normalizes after the residual (post-LN); with `norm_first`, before each sublayer
+    (pre-LN), which trains deep stacks without warmup and wants one more LayerNorm after the last
+    block.
+
+    Args:
+        num_heads: int, number of attention heads.
+        intermediate_size: int, width of the feed-forward network's inner layer.
+        hidden_act: `"gelu"` (the exact erf form, BERT's own), `"gelu_new"` or `"gelu_tanh"` (both
+            the tanh approximation) or `"relu"`.
+        hidden_dropout: float, the rate of dropout on the output of each sublayer.
+        attention_dropout: float, the rate of dropout on the attention probabilities.
+        layer_norm_eps: float, added to the variance in LayerNorm.
+        initializer_range: float, standard deviation of the initial kernels.
+        norm_first: bool, whether LayerNorm comes before each sublayer.
+        **kwargs: keyword arguments of `keras.layers.Layer`.
+
+    Call arguments:
+        inputs: float `[batch, seq, hidden]`.
+        padding_mask: int32 `[batch, seq]`, 1 for tokens and 0 for padding, or None.
+        training: bool, whether dropout is on.
+        return_attention: bool, whether to return the attention probabilities too.
+
+    Returns:
+        Float `[batch, seq, hidden]`; with `return_attention`, the pair of it and of the
+        probabilities, float32 `[batch, num_heads, seq, seq]`.
+
+    Raises:
+        ValueError: for an unknown `hidden_act`, or if `num_heads` does not divide the inputs'
+            width.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_bert_lib.layers import TransformerEncoderBlock
+
+        block = TransformerEncoderBlock(num_heads=2, intermediate_size=64)
+        block(np.random.normal(size=(2, 5, 16)).astype("float32")).shape  # (2, 5, 16)
+        ```
+
+    References:
+        - [Devlin et al., 2018](https://arxiv.org/abs/1810.04805)
+        - [Xiong et al., 2020](https://arxiv.org/abs/2002.04745) (pre-LN)
+    """
+
+    def __init__(
+        self,
+        num_heads,
+        intermediate_size,
+        hidden_act="gelu",
+        hidden_dropout=0.1,
+        attention_dropout=0.1,
+        layer_norm_eps=1e-12,
+        initializer_range=0.02,
+        norm_first=False,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.intermediate_size = intermediate_size
+        self.hidden_act = hidden_act
+        self.hidden_dropout = hidden_dropout
+        self.attention_dropout = attention_dropout
+        self.layer_norm_eps = layer_norm_eps
+        self.initializer_range = initializer_range
+        self.norm_first = norm_first
+        self.activation = get_activation(hidden_act)
+        dtype = self.dtype_policy
+        self.attention = SelfAttention(
+            num_heads, attention_dropout, initializer_range, dtype=dtype, name="attention"
+        )
+        self.attention_norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_eps, dtype=dtype, name="attention_norm"
+        )
+        self.output_norm = keras.layers.LayerNormalization(
+            epsilon=layer_norm_eps, dtype=dtype, name="output_norm"
+        )
+        self.dropout_layer = keras.layers.Dropout(hidden_dropout, dtype=dtype, name="dropout")
+
+    def build(self, input_shape):
+        """Creates the kernels; `input_shape` is `[batch, seq, hidden]`."""
+        hidden = input_shape[-1]
+        self.attention.build(input_shape)
+        self.attention_norm.build(input_shape)
+        self.intermediate_dense = keras.layers.Dense(
+            self.intermediate_size,
+            kernel_initializer=normal(self.initializer_range),
+            dtype=self.dtype_policy,
+            name="intermediate",
+        )
+        self.intermediate_dense.build(input_shape)
+        self.output_dense = keras.layers.Dense(
+            hidden,
+            kernel_initializer=normal(self.initializer_range),
+            dtype=self.dtype_policy,
+            name="output",
+        )
+        self.output_dense.build((*input_shape[:-1], self.intermediate_size))
+        self.output_norm.build(input_shape)
+
+    def call(self, inputs, padding_mask=None, training=None, return_attention=False):
+        """Returns the block's output `[b, s, h]`, and the attention probabilities on request."""
+        x = self.attention_norm(inputs) if self.norm_first else inputs
+        x, attention = self.attention(
+            x, padding_mask=padding_mask, training=training, return_attention=True
+        )
+        x = inputs + self.dropout_layer(x, training=training)
+        if not self.norm_first:
+            x = self.attention_norm(x)
+
+        residual = x  # [b, s, h]
+        if self.norm_first:
+            x = self.output_norm(x)
+        x = self.activation(self.intermediate_dense(x))  # [b, s, i]
+        x = residual + self.dropout_layer(self.output_dense(x), training=training)
+        if not self.norm_first:
+            x = self.output_norm(x)
+        if return_attention:
+            return x, attention
+        return x
+
+    def get_config(self):
+        """Returns the arguments of the constructor."""
+        return super().get_config() | {
+            "num_heads": self.num_heads,
+            "intermediate_size": self.intermediate_size,
+            "hidden_act": self.hidden_act,
+            "hidden_dropout": self.hidden_dropout,
+            "attention_dropout": self.attention_dropout,
+            "layer_norm_eps": self.layer_norm_eps,
+            "initializer_range": self.initializer_range,
+            "norm_first": self.norm_first,
+        }

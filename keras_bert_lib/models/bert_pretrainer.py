@@ -1,0 +1,159 @@
+"""Pretraining: masked language model and next sentence prediction."""
+
+import keras
+from keras import ops
+
+from keras_bert_lib.layers.masked_lm_head import MaskedLMHead
+from keras_bert_lib.layers.next_sentence_head import NextSentenceHead
+from keras_bert_lib.models.bert_encoder import BertEncoder, check_inputs
+from keras_bert_lib.models.distribution import sum_over_replicas
+from keras_bert_lib.models.pretrained_model import PretrainedModel
+
+
+@keras.saving.register_keras_serializable(package="keras_bert_lib")
+class BertPretrainer(PretrainedModel):
+    """BERT's two pretraining tasks, with their losses and metrics: `compile(optimizer)` is enough.
+
+    The loss is the cross entropy of the masked pieces, its weighted mean over the global batch
+    (the batches of all replicas together), plus the mean cross entropy of the next sentence
+    labels. `fit` and `evaluate` report `loss`, `mlm_loss`, `nsp_loss`, `mlm_accuracy` (at the
+    masked positions) and `nsp_accuracy`. A `loss` given to `compile` takes the place of the two.
+
+    Args:
+        encoder: `BertEncoder`.
+        **kwargs: keyword arguments of `keras.Model`; the dtype policy is the encoder's where none
+            is given.
+
+    Call arguments:
+        inputs: dict of the encoder's inputs and `masked_positions`, int32
+            `[batch, predictions]`; without it every position is scored.
+        training: bool, whether dropout is on.
+
+    Training batches are one dict with more keys, and no `y`: `masked_ids`, int32
+    `[batch, predictions]`, the pieces that were masked; `masked_weights`, float32
+    `[batch, predictions]`, 1 for them and 0 for padding; `next_sentence_labels`, int32 `[batch]`,
+    0 where the second segment is the real next one, 1 where it is not.
+
+    Returns:
+        Dict with the float32 logits `mlm_logits` `[batch, predictions, vocab_size]` and
+        `nsp_logits` `[batch, 2]`.
+
+    Example:
+        ```python
+        import numpy as np
+        from keras_bert_lib.models import BertConfig, BertEncoder, BertPretrainer
+
+        pretrainer = BertPretrainer(BertEncoder(BertConfig.from_size("tiny", vocab_size=100)))
+        pretrainer.compile("adam")
+        pretrainer.fit(
+            {
+                "token_ids": np.array([[2, 7, 4, 3], [2, 4, 9, 3]], "int32"),
+                "segment_ids": np.array([[0, 0, 1, 1], [0, 0, 1, 1]], "int32"),
+                "padding_mask": np.ones([2, 4], "int32"),
+                "masked_positions": np.array([[2], [1]], "int32"),
+                "masked_ids": np.array([[8], [7]], "int32"),
+                "masked_weights": np.ones([2, 1], "float32"),
+                "next_sentence_labels": np.array([0, 1], "int32"),
+            }
+        )
+        ```
+
+    References:
+        - [Devlin et al., 2018](https://arxiv.org/abs/1810.04805)
+    """
+
+    _architecture = "BertForPreTraining"
+
+    def __init__(self, encoder, **kwargs):
+        check_encoder(encoder)
+        super().__init__(**({"dtype": encoder.dtype_policy} | kwargs))
+        self.encoder = encoder
+        self.config = encoder.config
+        self.mlm_head = MaskedLMHead(
+            vocab_size=self.config.vocab_size,
+            hidden_act=self.config.hidden_act,
+            layer_norm_eps=self.config.layer_norm_eps,
+            initializer_range=self.config.initializer_range,
+            dtype=self.dtype_policy,
+            name="mlm_head",
+        )
+        self.nsp_head = NextSentenceHead(
+            self.config.initializer_range, dtype=self.dtype_policy, name="nsp_head"
+        )
+        self.mlm_loss = keras.metrics.Mean(name="mlm_loss")
+        self.nsp_loss = keras.metrics.Mean(name="nsp_loss")
+        self.mlm_accuracy = keras.metrics.Mean(name="mlm_accuracy")
+        self.nsp_accuracy = keras.metrics.Mean(name="nsp_accuracy")
+        self.build()
+
+    def build(self, input_shape=None):
+        """Creates the heads' weights; the encoder has its own already."""
+        if self.built:
+            return
+        self.mlm_head.build((None, None, self.config.hidden_size))
+        self.nsp_head.build((None, self.config.hidden_size))
+
+    def call(self, inputs, training=None):
+        """Returns the dict of logits."""
+        check_inputs(inputs)
+        outputs = self.encoder(inputs, training=training)
+        mlm_logits = self.mlm_head(
+            outputs["sequence_output"],
+            ops.convert_to_tensor(self.encoder.embeddings.token_embedding),
+            inputs.get("masked_positions"),
+        )
+        return {"mlm_logits": mlm_logits, "nsp_logits": self.nsp_head(outputs["pooled_output"])}
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the loss of a batch and updates the metrics; see the class."""
+        weights = ops.cast(x["masked_weights"], "float32")  # [b, p]
+        mlm_losses = cross_entropy(x["masked_ids"], y_pred["mlm_logits"])  # [b, p]
+        nsp_losses = cross_entropy(x["next_sentence_labels"], y_pred["nsp_logits"])  # [b]
+        self.mlm_loss.update_state(mlm_losses, weights)
+        self.nsp_loss.update_state(nsp_losses)
+        self.mlm_accuracy.update_state(hits(x["masked_ids"], y_pred["mlm_logits"]), weights)
+        self.nsp_accuracy.update_state(hits(x["next_sentence_labels"], y_pred["nsp_logits"]))
+        if self._compile_loss is not None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+
+        # Keras sums the replicas' gradients. So each replica divides its own sum by the number of
+        # predictions and of examples in all of them; then the sum is the global batch's mean.
+        predictions = sum_over_replicas(ops.sum(weights))
+        examples = sum_over_replicas(ops.sum(ops.ones_like(nsp_losses)))
+        # A batch may have nothing masked in it.
+        mlm_loss = ops.divide_no_nan(ops.sum(mlm_losses * weights), predictions)
+        return mlm_loss + ops.sum(nsp_losses) / examples
+
+    def get_config(self):
+        """Returns the arguments of the constructor."""
+        return super().get_config() | {"encoder": keras.saving.serialize_keras_object(self.encoder)}
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """Makes the pretrainer that `get_config` describes."""
+        encoder = keras.saving.deserialize_keras_object(config["encoder"], custom_objects)
+        return cls(**(config | {"encoder": encoder}))
+
+    @classmethod
+    def _from_huggingface(cls, config, huggingface_config, directory, **kwargs):
+        dtype = kwargs.get("dtype")
+        return cls(BertEncoder(config, dtype=dtype), **kwargs)
+
+
+def cross_entropy(labels, logits):
+    """Returns the cross entropy of each label, float32, in the labels' shape."""
+    return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+
+
+def hits(labels, logits):
+    """Returns 1 where the highest logit is the label's and 0 elsewhere, float32."""
+    return ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32")), "float32")
+
+
+def check_encoder(encoder):
+    """Raises where `encoder` is not a `BertEncoder`."""
+    if not isinstance(encoder, BertEncoder):
+        raise ValueError(
+            "`encoder` must be a BertEncoder. Make one with `BertEncoder(config)`. "
+            f"Received: encoder={encoder!r}"
+        )

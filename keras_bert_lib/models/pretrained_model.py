@@ -1,0 +1,126 @@
+"""What every model shares: saving, loading, and the state of its random numbers."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_bert_lib.checkpoints import huggingface
+from keras_bert_lib.models.bert_config import BertConfig
+
+
+class PretrainedModel(keras.Model):
+    """Base of the models: `save_pretrained`, `from_pretrained`, and exact `.keras` files.
+
+    A subclass has a `config`, names the class of `transformers` that reads what it writes in
+    `_architecture`, and makes itself from a `config.json` in `_from_huggingface`.
+    """
+
+    _architecture = None
+
+    @classmethod
+    def _from_huggingface(cls, config, huggingface_config, directory, **kwargs):
+        """Returns a new model, before its weights are read."""
+        raise NotImplementedError
+
+    def _huggingface_config(self):
+        """Returns the model's `config.json`."""
+        return self.config.to_huggingface() | {"architectures": [self._architecture]}
+
+    def save_pretrained(self, directory, overwrite=False):
+        """Writes the model as a directory in the Hugging Face layout.
+
+        `config.json` and `model.safetensors`, and the tokenizer's files where the model has a
+        tokenizer. `transformers` loads it to the same numbers. The files are written aside and
+        moved in place when all of them are whole: a save that is interrupted leaves an earlier
+        one as it was.
+
+        Args:
+            directory: path; it is made where it does not exist.
+            overwrite: bool, whether to write into a directory that holds other things than a
+                model. They stay.
+
+        Raises:
+            ValueError: if `directory` is a file, or holds other things than a model and
+                `overwrite` is False.
+
+        Example:
+            ```python
+            import tempfile
+            from keras_bert_lib.models import BertConfig, BertEncoder
+
+            directory = tempfile.mkdtemp()
+            encoder = BertEncoder(BertConfig.from_size("tiny", vocab_size=100))
+            encoder.save_pretrained(directory)
+            encoder = BertEncoder.from_pretrained(directory)
+            ```
+        """
+        huggingface.write_directory(
+            directory,
+            self._huggingface_config(),
+            weights_by_name(self),
+            tokenizer=getattr(self, "tokenizer", None),
+            overwrite=overwrite,
+        )
+
+    @classmethod
+    def from_pretrained(cls, path, **kwargs):
+        """Reads a directory in the Hugging Face layout.
+
+        Every tensor of the file must find its place, and every weight of the model its tensor. A
+        head that the file does not have is newly initialized, and one log line says so.
+
+        Args:
+            path: a directory with `config.json` and `model.safetensors`, as `save_pretrained` or
+                `transformers` writes it, or the name of a model on the Hugging Face hub.
+            **kwargs: arguments of the constructor, as `name` and `dtype`.
+
+        Returns:
+            The model, with its tokenizer where it has one and the directory has a `vocab.txt`.
+
+        Raises:
+            FileNotFoundError: if a file is missing.
+            ValueError: if `config.json` describes another architecture, or a tensor is missing,
+                unexpected or of another shape; the message names it.
+        """
+        directory = huggingface.find_directory(path)
+        huggingface_config = huggingface.read_config(directory)
+        config = BertConfig.from_huggingface(huggingface_config)
+        model = cls._from_huggingface(config, huggingface_config, directory, **kwargs)
+        huggingface.load_weights(directory, weights_by_name(model))
+        return model
+
+    # Keras files leave out the state of the random number generators. With it a model that was
+    # saved in the middle of a training goes on with the very dropout masks it would have had.
+
+    def save_own_variables(self, store):
+        """Writes the state of the dropout layers' random numbers."""
+        states = random_states(self)
+        if states:
+            store["random_states"] = np.stack([ops.convert_to_numpy(state) for state in states])
+
+    def load_own_variables(self, store):
+        """Reads what `save_own_variables` writes."""
+        if "random_states" not in store.keys():  # noqa: SIM118 (an h5py view, not a dict)
+            return
+        for state, value in zip(random_states(self), np.asarray(store["random_states"])):
+            state.assign(value)
+
+
+def random_states(model):
+    """Returns the variables that hold the seeds of all dropout layers, in order."""
+    return [v for v in model.variables if v.path.endswith("seed_generator_state")]
+
+
+def weights_by_name(model):
+    """Returns the model's weights by stable names, such as `block_0/attention/qkv/kernel`.
+
+    A name is the variable's path below the encoder, or below the model for the heads: the names
+    of models differ from object to object, those of their layers do not.
+    """
+    owners = {model.name, model.encoder.name} if hasattr(model, "encoder") else {model.name}
+    weights = {}
+    for variable in model.weights:
+        parts = variable.path.split("/")
+        start = next(i for i, part in enumerate(parts) if part in owners)
+        weights["/".join(parts[start + 1 :])] = variable
+    return weights
