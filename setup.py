@@ -17,6 +17,7 @@ INSTALL_REQUIRES = [
     "tensorflow>=2.20,<2.22",
     "keras>=3.12,<4",  # 3.12 is the last for Python 3.10; a newer Python gets a newer Keras
     "numpy>=1.26,<3",
+    "ml_dtypes>=0.5.1,<1",  # gives NumPy the bfloat16 that checkpoints may hold
     "absl-py>=2.1,<3",
     "safetensors>=0.5,<1",
     "huggingface_hub>=0.34,<3",
