@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_bert_lib.layers.activations import get_activation
 from keras_bert_lib.layers.initializers import normal
+from keras_bert_lib.layers.shapes import leading_dims
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -75,21 +76,25 @@ class MaskedLMHead(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="dense",
         )
-        self.dense.build(input_shape)
-        self.layer_norm.build(input_shape)
+        self.dense.build((None, input_shape[-1]))
+        self.layer_norm.build((None, input_shape[-1]))
         self.bias = self.add_weight(
             shape=(self.vocab_size,), initializer="zeros", autocast=False, name="bias"
         )
 
     def call(self, sequence_output, token_embedding, masked_positions=None):
         """Returns the logits `[b, p, v]`."""
-        x = sequence_output  # [b, s, h]
-        if masked_positions is not None:
-            x = gather_positions(x, masked_positions)  # [b, p, h]
+        if masked_positions is None:
+            x = sequence_output  # p is s
+        else:
+            x = gather_positions(sequence_output, masked_positions)  # [b, p, h]
+        batch, predictions = leading_dims(x)
+        x = ops.reshape(x, (-1, x.shape[-1]))  # [b * p, h]
         x = self.layer_norm(self.activation(self.dense(x)))
         token_embedding = ops.cast(token_embedding, self.compute_dtype)
-        logits = ops.matmul(x, ops.transpose(token_embedding))  # [b, p, v]
-        return ops.cast(logits, "float32") + self.bias
+        logits = ops.matmul(x, ops.transpose(token_embedding))  # [b * p, v]
+        logits = ops.cast(logits, "float32") + self.bias
+        return ops.reshape(logits, (batch, predictions, self.vocab_size))
 
     def get_config(self):
         """Returns the arguments of the constructor."""

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_bert_lib.layers.initializers import normal
+from keras_bert_lib.layers.shapes import leading_dims
 
 # Added to the scores of padding. exp(-1000) is 0 in float32, so padding gets no weight at all, as
 # with the larger numbers often seen here; but this one fits float16, and leaves an 8-bit
@@ -75,20 +76,23 @@ class SelfAttention(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="qkv",
         )
-        self.qkv.build(input_shape)
+        self.qkv.build((None, hidden))
         self.output_dense = keras.layers.Dense(
             hidden,
             kernel_initializer=normal(self.initializer_range),
             dtype=self.dtype_policy,
             name="output",
         )
-        self.output_dense.build(input_shape)
+        self.output_dense.build((None, hidden))
 
     def call(self, inputs, padding_mask=None, training=None, return_attention=False):
         """Returns the attended inputs `[b, s, h]`, and the probabilities on request."""
-        seq = ops.shape(inputs)[1]
-        heads = (-1, seq, self.num_heads, self.head_size)  # b, s, n, d
-        query, key, value = ops.split(self.qkv(inputs), 3, axis=-1)  # each [b, s, h]
+        batch, seq = leading_dims(inputs)
+        heads = (batch, seq, self.num_heads, self.head_size)  # b, s, n, d
+        # Products with a kernel are of matrices: with more dimensions each would bring a dozen
+        # operations on shapes into the graph.
+        x = ops.reshape(inputs, (-1, self.hidden_size))  # [b * s, h]
+        query, key, value = ops.split(self.qkv(x), 3, axis=-1)  # each [b * s, h]
         query = query * (self.head_size**-0.5)
         query = ops.transpose(ops.reshape(query, heads), (0, 2, 1, 3))  # [b, n, s, d]
         key = ops.transpose(ops.reshape(key, heads), (0, 2, 3, 1))  # [b, n, d, s]
@@ -104,7 +108,8 @@ class SelfAttention(keras.layers.Layer):
         weights = ops.cast(attention, self.compute_dtype)
         weights = self.dropout_layer(weights, training=training)
         context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # [b, s, n, d]
-        outputs = self.output_dense(ops.reshape(context, (-1, seq, self.hidden_size)))
+        outputs = self.output_dense(ops.reshape(context, (-1, self.hidden_size)))  # [b * s, h]
+        outputs = ops.reshape(outputs, (batch, seq, self.hidden_size))
         if return_attention:
             return outputs, attention
         return outputs

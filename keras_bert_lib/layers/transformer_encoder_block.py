@@ -1,10 +1,12 @@
 """One block of the Transformer encoder."""
 
 import keras
+from keras import ops
 
 from keras_bert_lib.layers.activations import get_activation
 from keras_bert_lib.layers.initializers import normal
 from keras_bert_lib.layers.self_attention import SelfAttention
+from keras_bert_lib.layers.shapes import leading_dims
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -91,7 +93,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
 
     def build(self, input_shape):
         """Creates the kernels; `input_shape` is `[batch, seq, hidden]`."""
-        hidden = input_shape[-1]
+        self.hidden_size = input_shape[-1]
         self.attention.build(input_shape)
         self.attention_norm.build(input_shape)
         self.intermediate_dense = keras.layers.Dense(
@@ -100,14 +102,14 @@ class TransformerEncoderBlock(keras.layers.Layer):
             dtype=self.dtype_policy,
             name="intermediate",
         )
-        self.intermediate_dense.build(input_shape)
+        self.intermediate_dense.build((None, self.hidden_size))
         self.output_dense = keras.layers.Dense(
-            hidden,
+            self.hidden_size,
             kernel_initializer=normal(self.initializer_range),
             dtype=self.dtype_policy,
             name="output",
         )
-        self.output_dense.build((*input_shape[:-1], self.intermediate_size))
+        self.output_dense.build((None, self.intermediate_size))
         self.output_norm.build(input_shape)
 
     def call(self, inputs, padding_mask=None, training=None, return_attention=False):
@@ -123,8 +125,11 @@ class TransformerEncoderBlock(keras.layers.Layer):
         residual = x  # [b, s, h]
         if self.norm_first:
             x = self.output_norm(x)
-        x = self.activation(self.intermediate_dense(x))  # [b, s, i]
-        x = residual + self.dropout_layer(self.output_dense(x), training=training)
+        # As in SelfAttention, matrices spare the graph operations on shapes.
+        x = ops.reshape(x, (-1, self.hidden_size))  # [b * s, h]
+        x = self.output_dense(self.activation(self.intermediate_dense(x)))  # [b * s, h]
+        x = ops.reshape(x, (*leading_dims(inputs), self.hidden_size))
+        x = residual + self.dropout_layer(x, training=training)
         if not self.norm_first:
             x = self.output_norm(x)
         if return_attention:
