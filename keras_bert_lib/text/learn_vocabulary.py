@@ -76,12 +76,14 @@ def learn_vocabulary(
             tokens and the alphabet, or if an argument makes no sense.
 
     Example:
-        >>> import keras_bert_lib as kbl
-        >>> texts = ["the cat sat on the mat", "the cats sat on the mats"]
-        >>> vocab = kbl.text.learn_vocabulary(iter(texts), vocab_size=40, show_progress=False)
-        >>> "the" in vocab
-        True
-        >>> kbl.text.save_vocabulary(vocab, "vocab.txt")
+        ```python
+        import keras_bert_lib as kbl
+
+        texts = ["the cat sat on the mat", "the cats sat on the mats"]
+        vocabulary = kbl.text.learn_vocabulary(iter(texts), vocab_size=40)
+        "the" in vocabulary  # True
+        kbl.text.save_vocabulary(vocabulary, "vocab.txt")
+        ```
 
     References:
         - [Schuster & Nakajima, 2012](https://doi.org/10.1109/ICASSP.2012.6289079), WordPiece.

@@ -29,11 +29,13 @@ def load_vocabulary(path):
             `[PAD]`, `[UNK]`, `[CLS]` and `[SEP]` is missing. The message names the line.
 
     Example:
-        >>> import keras_bert_lib as kbl
-        >>> pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "##s"]
-        >>> kbl.text.save_vocabulary(pieces, "vocab.txt")
-        >>> kbl.text.load_vocabulary("vocab.txt")[5:]
-        ['hello', '##s']
+        ```python
+        import keras_bert_lib as kbl
+
+        pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "hello", "##s"]
+        kbl.text.save_vocabulary(pieces, "vocab.txt")
+        kbl.text.load_vocabulary("vocab.txt")[5:]  # ["hello", "##s"]
+        ```
     """
     path = Path(path)
     if path.is_dir():
@@ -73,8 +75,11 @@ def save_vocabulary(vocabulary, path):
         ValueError: if `vocabulary` is not one that `load_vocabulary` would give back.
 
     Example:
-        >>> import keras_bert_lib as kbl
-        >>> kbl.text.save_vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "vocab.txt")
+        ```python
+        import keras_bert_lib as kbl
+
+        kbl.text.save_vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "vocab.txt")
+        ```
     """
     vocabulary = list(vocabulary)
     validate_vocabulary(vocabulary)
