@@ -14,6 +14,8 @@ from keras_bert_lib.text.wordpiece_tables import build_wordpiece_tables
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
+_BYTES_STEP = 64
+
 # What decoding mends, in this order (Hugging Face's `clean_up_tokenization`).
 _CLEAN_UP = (
     (" .", "."),
@@ -261,8 +263,13 @@ class BertTokenizer(keras.layers.Layer):
             return self._wordpiece.on_any_length(data, row_starts)
         starts, offset, flat = [], 0, []
         for row in rows:  # [batch, bytes]
-            batch, size = row.shape[0] or tf.shape(row)[0], row.shape[1] + 1
             row = tf.math.floormod(tf.cast(row, tf.int32), 256)  # signed bytes are bytes, too
+            # Cost follows the text, not the capacity; in steps, since TFLite plans anew for each
+            # new length.
+            used = tf.cast(row > 0, tf.int32) * tf.range(1, row.shape[1] + 1)
+            used = (tf.reduce_max(used) + _BYTES_STEP - 1) // _BYTES_STEP * _BYTES_STEP
+            row = row[:, : tf.minimum(used, row.shape[1])]
+            batch, size = row.shape[0] or tf.shape(row)[0], tf.shape(row)[1] + 1
             ended = tf.pad(row, [[0, 0], [0, 1]], constant_values=ord("\n"))
             flat.append(tf.reshape(ended, [-1]))
             starts.append(offset + tf.range(batch) * size)

@@ -1,0 +1,75 @@
+"""Writes a model as a SavedModel that takes text."""
+
+import os
+import shutil
+from pathlib import Path
+
+import tensorflow as tf
+
+from keras_bert_lib.export.serving_module import ServingModule, check_free
+
+
+def saved_model(model, path, max_length=None, pairs=False, overwrite=False):
+    """Writes a SavedModel for TensorFlow Serving, or any other loader of SavedModels.
+
+    The tokenizer is in the graph, made of core TensorFlow ops. Loading needs neither this library,
+    nor Keras, nor a vocabulary file. Signatures:
+
+    - `serving_default`: `text` string `[batch]` (and `text_pair` with `pairs`) to `probabilities`
+      float32 `[batch, classes]` and `label` string `[batch]`.
+    - `tokens`: `token_ids`, `segment_ids`, `padding_mask` int32 `[batch, seq]` to the same.
+
+    Args:
+        model: `BertClassifier` with a tokenizer.
+        path: directory to write, such as "serving/1". Written under another name first, so that a
+            server never sees half of it.
+        max_length: int, most tokens of a text; longer ones are cut. None: as many as the model has
+            positions for. Batches are padded to their longest text, not to this.
+        pairs: bool, whether the model takes pairs of texts.
+        overwrite: bool, whether to replace what stands at `path`.
+
+    Raises:
+        FileExistsError: if `path` is there already, without `overwrite`.
+        ValueError: if the model cannot be exported.
+
+    Example:
+        ```python
+        kbl.export.saved_model(classifier, "serving/1")
+        answer = tf.saved_model.load("serving/1").signatures["serving_default"]
+        answer(text=tf.constant(["a fine film"]))["label"]
+        ```
+    """
+    path = Path(path)
+    check_free(path, overwrite)
+    module = ServingModule(model, max_length)
+    text = tf.TensorSpec([None], tf.string, name="text")
+    text_pair = tf.TensorSpec([None], tf.string, name="text_pair") if pairs else None
+    signatures = {
+        "serving_default": module.text_function(text, text_pair),
+        "tokens": module.tokens_function([None, None]),
+    }
+    write_saved_model(module, path, signatures)
+
+
+def write_saved_model(module, path, signatures):
+    """Saves under a temporary name beside `path`, then moves it there, replacing what stands there.
+
+    Args:
+        module: `ServingModule`.
+        path: directory.
+        signatures: dict of name to `tf.function`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
+    try:
+        tf.saved_model.save(module, str(temporary), signatures=signatures)
+        if path.exists():
+            os.rename(path, replaced)
+        os.rename(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not path.exists() and replaced.exists():
+            os.rename(replaced, path)
+        shutil.rmtree(replaced, ignore_errors=True)
