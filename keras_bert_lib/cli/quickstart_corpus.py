@@ -216,7 +216,7 @@ def build_corpus(root=None):
             f"{root or sysconfig.get_paths()['stdlib']}"
         )
     rows = [
-        (docstring.text, area_of(docstring.module), docstring.module)
+        (" ".join(docstring.text.split()), area_of(docstring.module), docstring.module)
         for docstring in docstrings
         if len(docstring.text.split()) >= _MIN_WORDS and area_of(docstring.module)
     ]

@@ -1,0 +1,40 @@
+"""Tells the kinds of files this library writes apart."""
+
+import os
+
+
+def kind_of(path):
+    """Returns the kind of what is at a path, and the path to load.
+
+    Args:
+        path: A model directory, a SavedModel directory (or one with numbered versions in it), a
+            `.keras` file or a `.tflite` file.
+
+    Returns:
+        `(kind, path)`, where kind is "model", "saved_model", "keras" or "tflite". For a directory
+        of numbered SavedModels the path is that of the newest.
+
+    Raises:
+        FileNotFoundError: Where there is nothing at `path`.
+        ValueError: Where it is something else.
+    """
+    if os.path.isdir(path):
+        if os.path.isfile(os.path.join(path, "config.json")):
+            return "model", path
+        if os.path.isfile(os.path.join(path, "saved_model.pb")):
+            return "saved_model", path
+        versions = [name for name in os.listdir(path) if name.isdigit()]
+        for version in sorted(versions, key=int, reverse=True):
+            if os.path.isfile(os.path.join(path, version, "saved_model.pb")):
+                return "saved_model", os.path.join(path, version)
+        raise ValueError(
+            f"{path} is neither a model directory (it has no config.json) nor a SavedModel (it has "
+            "no saved_model.pb)."
+        )
+    with open(path, "rb") as file:  # Raises FileNotFoundError, which names the path.
+        head = file.read(8)
+    if head[4:] == b"TFL3":
+        return "tflite", path
+    if head.startswith(b"PK") and path.endswith(".keras"):
+        return "keras", path
+    raise ValueError(f"{path} is neither a .tflite nor a .keras file. Give one, or a directory.")

@@ -1,0 +1,135 @@
+"""The `keras-bert` command: text in, a trained BERT, a file that takes text out."""
+
+import argparse
+import errno
+import importlib
+import os
+import sys
+
+from absl import logging
+from absl.flags import argparse_flags
+
+# TensorFlow and Keras take seconds to import: the commands import them in `run`, so that `--help`
+# and a mistyped option answer at once.
+COMMANDS = {
+    "quickstart": "train, export and check a small BERT on the text that comes with Python",
+    "vocab": "learn a WordPiece vocabulary from text files",
+    "pretrain": "pretrain a BERT on text files (masked pieces and next sentence)",
+    "finetune": "fine-tune a BERT to label texts",
+    "predict": "label texts with a model directory, a SavedModel or a .tflite file",
+    "export": "write a fine-tuned model as a file that takes text: SavedModel or TFLite",
+    "inspect": "say what is in a model directory, .keras, SavedModel or .tflite file",
+}
+
+_EPILOG = """\
+first steps:
+  keras-bert quickstart                     everything below, on text you already have
+  keras-bert vocab corpus.txt --output vocab.txt
+  keras-bert pretrain --corpus corpus.txt --vocab vocab.txt --output my-bert
+  keras-bert finetune --train train.csv --model my-bert --output my-classifier
+  keras-bert export --model my-classifier --output my-classifier.tflite
+  keras-bert predict my-classifier.tflite "some text"
+
+`keras-bert COMMAND --help` says more about each.
+"""
+
+
+class _HelpFormatter(argparse.RawDescriptionHelpFormatter):
+    """Keeps the line breaks of the examples, and shows the defaults that say something."""
+
+    def _get_help_string(self, action):
+        if action.default in (None, False, [], argparse.SUPPRESS) or not action.option_strings:
+            return action.help
+        return f"{action.help} (default: %(default)s)"
+
+
+class _Parser(argparse_flags.ArgumentParser):
+    """Answers a mistake with one line instead of the whole usage."""
+
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message} (see `{self.prog} --help`)\n")
+
+
+def build_parser():
+    """Returns the parser of `keras-bert` with one subparser for each command."""
+    parser = _Parser(
+        prog="keras-bert",
+        description=__doc__,
+        epilog=_EPILOG,
+        formatter_class=_HelpFormatter,
+        allow_abbrev=False,
+    )
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        command = importlib.import_module(f"keras_bert_lib.cli.{name}")
+        subparser = subparsers.add_parser(
+            name,
+            help=summary,
+            description=command.__doc__,
+            epilog=command.EXAMPLES,
+            formatter_class=_HelpFormatter,
+            allow_abbrev=False,
+        )
+        command.add_arguments(subparser)
+        subparser.set_defaults(run=command.run, if_interrupted=command.IF_INTERRUPTED)
+    return parser
+
+
+def main(argv=None):
+    """Runs one command.
+
+    Args:
+        argv: The arguments after the program's name; those of the process by default.
+
+    Returns:
+        The exit code: 0, 2 for bad input (after one line on standard error), 130 when interrupted.
+    """
+    args = build_parser().parse_args(argv)
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.use_absl_handler()
+    name = f"keras-bert {args.command}"
+    try:
+        args.run(args)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted. {args.if_interrupted}", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # `keras-bert predict ... | head`: the reader has what it wanted. Python flushes standard
+        # output once more when it exits, and that must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        message = _one_line(error)
+        if message is None:
+            raise
+        print(f"{name}: error: {message}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _one_line(error):
+    """What to say of an error that the user's input can cause; None for a defect of ours."""
+    if _disk_is_full(error):
+        return (
+            "The disk is full. What was written before is still there: free some space, or give "
+            f"an --output on another disk, and run the command again. Received: {error}"
+        )
+    if isinstance(error, OSError) and error.strerror and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    from_tensorflow = type(error).__module__.startswith("tensorflow.python.framework.errors")
+    if isinstance(error, (ValueError, OSError)):
+        return " ".join(str(error).split())
+    if from_tensorflow:  # Its messages go on with the graph's nodes.
+        return str(getattr(error, "message", error)).strip().split("\n")[0]
+    return None
+
+
+def _disk_is_full(error):
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or (
+        "No space left on device" in str(error)
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

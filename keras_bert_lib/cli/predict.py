@@ -1,0 +1,106 @@
+"""Label texts with a model directory, a SavedModel or a .tflite file.
+
+Texts come from the command line, from --file, or from standard input, one a line; every line gets
+an answer, empty ones too. Prints label, score and text, parted by tabs.
+"""
+
+import itertools
+import json
+import sys
+
+from keras_bert_lib.cli import artifact, native_logs, outside_keras
+from keras_bert_lib.cli.arguments import check_readable, positive_int
+
+EXAMPLES = """\
+examples:
+  keras-bert predict my-classifier "a fine film"
+  keras-bert predict my-classifier.tflite --file texts.txt --json > answers.jsonl
+  sort texts.txt | keras-bert predict my-classifier-saved-model
+"""
+IF_INTERRUPTED = "The answers above are complete."
+
+
+def add_arguments(parser):
+    """Adds the command's arguments to its parser."""
+    parser.add_argument("path", help="model directory, SavedModel directory or .tflite file")
+    parser.add_argument("text", nargs="*", help="texts to label")
+    parser.add_argument("--file", help="read the texts from this file, one a line")
+    parser.add_argument(
+        "--pairs", action="store_true", help="a text and its pair, parted by a tab, in each line"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    parser.add_argument("--batch-size", type=positive_int, default=32, help="texts in one step")
+
+
+def run(args):
+    """Answers each text, in order, as soon as its batch is full."""
+    if args.text and args.file:
+        raise ValueError("Give texts on the command line or with --file, not both.")
+    if args.file:
+        check_readable(args.file, "--file")
+    kind, path = artifact.kind_of(args.path)
+    with native_logs.hidden():
+        answer = _LOADERS[kind](path)
+    sys.stdout.reconfigure(encoding="utf-8")
+    typed_by_hand = not args.text and not args.file and sys.stdin.isatty()
+    batch_size = 1 if typed_by_hand else args.batch_size
+    lines = _lines(args)
+    while batch := list(itertools.islice(lines, batch_size)):
+        texts, pairs = batch, None
+        if args.pairs:
+            texts, pairs = zip(*(line.partition("\t")[::2] for line in batch))
+        for line, (label, score) in zip(batch, answer(texts, pairs)):
+            if args.json:
+                print(json.dumps({"label": label, "score": score, "text": line}))
+            else:
+                print(f"{label}\t{score:.4f}\t{line}")
+        sys.stdout.flush()
+
+
+def _lines(args):
+    """The texts, decoded: what is not UTF-8 becomes U+FFFD, which the tokenizer drops."""
+    if args.text:
+        for text in args.text:
+            yield text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        return
+    stream = open(args.file, "rb") if args.file else sys.stdin.buffer  # noqa: SIM115
+    with stream:
+        for line in stream:
+            yield line.decode("utf-8", "replace").rstrip("\r\n")
+
+
+def _load_model(path):
+    import keras_bert_lib as kbl
+
+    return _answers_of(kbl.BertClassifier.from_pretrained(path))
+
+
+def _load_keras(path):
+    import keras
+
+    import keras_bert_lib  # noqa: F401 - registers the classes
+
+    return _answers_of(keras.saving.load_model(path))
+
+
+def _answers_of(model):
+    if not hasattr(model, "predict_text"):
+        raise ValueError(
+            f"A {type(model).__name__} does not label texts. Fine-tune it first: "
+            "keras-bert finetune --help."
+        )
+
+    def answer(texts, text_pairs=None):
+        pairs = None if text_pairs is None else list(text_pairs)
+        answers = model.predict_text(list(texts), pairs, batch_size=len(texts))
+        return [(item["label"], item["score"]) for item in answers]
+
+    return answer
+
+
+_LOADERS = {
+    "model": _load_model,
+    "keras": _load_keras,
+    "saved_model": outside_keras.load_saved_model,
+    "tflite": outside_keras.load_tflite,
+}

@@ -1,0 +1,307 @@
+"""Pretrain a BERT on text files: masked pieces and next sentence.
+
+Text files hold a sentence or a paragraph a line and a blank line between documents; .jsonl files an
+object with a `text` a line. Progress is saved as the training goes: the same command, given again,
+goes on from where it was.
+"""
+
+import importlib.util
+import itertools
+import json
+import math
+import os
+import shutil
+
+from keras_bert_lib.cli import native_logs
+from keras_bert_lib.cli.arguments import (
+    SIZES,
+    STRATEGIES,
+    next_step,
+    positive_float,
+    positive_int,
+)
+
+EXAMPLES = """\
+examples:
+  keras-bert pretrain --corpus corpus.txt --vocab vocab.txt --output my-bert
+  keras-bert pretrain --corpus 'books/*.txt' --vocab vocab.txt --size small --steps 20000 \\
+      --held-out dev.txt --output my-bert
+"""
+IF_INTERRUPTED = "Run the same command again to go on from the last checkpoint."
+
+# Without --held-out, every this many documents one is held out.
+_HOLD_OUT_EVERY = 20
+# Held-out loss is measured on at most this many examples.
+_MAX_HELD_OUT_EXAMPLES = 2000
+# A line of the progress bar, a point in the logs and a checkpoint for each.
+_STEPS_PER_EPOCH = 500
+# Arguments that may change between an interrupted training and the one that goes on with it.
+_NOT_SETTINGS = {"command", "run", "if_interrupted", "output", "strategy"}
+
+
+def add_arguments(parser):
+    """Adds the command's arguments to its parser."""
+    parser.add_argument(
+        "--corpus", required=True, nargs="+", metavar="FILE", help="text files or patterns"
+    )
+    parser.add_argument("--vocab", required=True, metavar="FILE", help="the vocabulary, vocab.txt")
+    parser.add_argument("--cased", action="store_true", help="the vocabulary is a cased one")
+    parser.add_argument("--output", required=True, metavar="DIR", help="directory to write")
+    parser.add_argument("--size", choices=SIZES, default="mini", help="shape of the model")
+    parser.add_argument("--batch-size", type=positive_int, default=32, help="examples in a step")
+    parser.add_argument("--max-length", type=positive_int, default=128, help="tokens in an example")
+    parser.add_argument(
+        "--epochs", type=positive_int, default=10, help="times over the corpus, without --steps"
+    )
+    parser.add_argument("--steps", type=positive_int, help="steps to train")
+    parser.add_argument(
+        "--learning-rate",
+        type=positive_float,
+        default=5e-4,
+        help="peak learning rate; base and large take less, such as 1e-4",
+    )
+    parser.add_argument(
+        "--strategy",
+        choices=STRATEGIES,
+        default="auto",
+        help="one device, or all of them in step; auto takes all GPUs where there are several",
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of weights, examples and dropout")
+    parser.add_argument(
+        "--whole-word", action="store_true", help="mask all the pieces of a word together"
+    )
+    parser.add_argument(
+        "--held-out",
+        metavar="FILE",
+        help="text to measure on; without it, one document in 20 of the corpus is held out",
+    )
+
+
+def run(args):
+    """Pretrains and says how well it went."""
+    with native_logs.hidden():
+        import keras_bert_lib as kbl
+
+    tokenizer = kbl.BertTokenizer(
+        args.vocab, lowercase=not args.cased, max_length=max(args.max_length, 512)
+    )
+    config = kbl.BertConfig.from_size(
+        args.size,
+        vocab_size=tokenizer.vocabulary_size,
+        max_position_embeddings=tokenizer.max_length,
+    )
+    held_out = args.held_out
+    corpus = args.corpus
+    if held_out is None:
+        corpus = Documents(args.corpus, lambda number: number % _HOLD_OUT_EVERY != 1)
+        held_out = Documents(args.corpus, lambda number: number % _HOLD_OUT_EVERY == 1)
+        if len(list(itertools.islice(held_out, 2))) < 2:
+            raise ValueError(
+                "The corpus has too few documents to hold some out. Part documents by blank "
+                f"lines, or give --held-out. Received: at most {_HOLD_OUT_EVERY + 1} documents"
+            )
+    steps = args.steps
+    if steps is None:
+        print("Counting the examples of the corpus.")
+        examples = kbl.data.count_pretraining_examples(
+            corpus, tokenizer, max_length=args.max_length, seed=args.seed
+        )
+        steps = max(args.epochs * examples // args.batch_size, 1)
+    results = pretrain(
+        corpus,
+        held_out,
+        tokenizer,
+        config,
+        args.output,
+        steps=steps,
+        batch_size=args.batch_size,
+        max_length=args.max_length,
+        learning_rate=args.learning_rate,
+        strategy=args.strategy,
+        seed=args.seed,
+        whole_word=args.whole_word,
+        # What else changes the training; a checkpoint is gone on with only if all is the same.
+        settings={name: value for name, value in vars(args).items() if name not in _NOT_SETTINGS},
+    )
+    print(
+        f"On held-out text: masked-piece loss {results['mlm_loss']:.3f}, the right piece in "
+        f"{results['mlm_accuracy']:.1%}; next sentence right in {results['nsp_accuracy']:.1%}."
+    )
+    print(f"Wrote {args.output}. Its curves: tensorboard --logdir {args.output}/logs")
+    next_step(
+        f"keras-bert finetune --train train.csv --model {args.output} --output my-classifier",
+        f"keras-bert inspect {args.output}",
+    )
+
+
+class Documents:
+    """The documents of text files whose number `keep` chooses; the files are read anew each time.
+
+    Args:
+        paths: As in `keras_bert_lib.data.read_documents`.
+        keep: A function from a document's number to whether it is kept.
+    """
+
+    def __init__(self, paths, keep):
+        self._paths = paths
+        self._keep = keep
+
+    def __iter__(self):
+        from keras_bert_lib.data import read_documents
+
+        documents = enumerate(read_documents(self._paths))
+        return (document for number, document in documents if self._keep(number))
+
+
+def pretrain(
+    corpus,
+    held_out,
+    tokenizer,
+    config,
+    output,
+    steps,
+    batch_size,
+    max_length,
+    learning_rate,
+    settings,
+    strategy="auto",
+    seed=1,
+    whole_word=False,
+    verbose="auto",
+):
+    """Pretrains from random weights, or goes on from what an interrupted call left in `output`.
+
+    Args:
+        corpus: A source of `pretraining_dataset`, to train on.
+        held_out: The same, to measure on.
+        tokenizer: `BertTokenizer`.
+        config: `BertConfig`.
+        output: The model directory to write. `logs/` (TensorBoard) and, while the training lasts,
+            `training/` (its state) stand beside the model in it.
+        steps: Steps to train.
+        batch_size: Examples in a step.
+        max_length: Tokens in an example.
+        learning_rate: The peak.
+        settings: Dict of what must be the same for a training to be gone on with.
+        strategy: A name of `STRATEGIES`.
+        seed: int.
+        whole_word: As in `pretraining_dataset`.
+        verbose: As in `fit`.
+
+    Returns:
+        Dict of the held-out `loss`, `mlm_loss`, `nsp_loss`, `mlm_accuracy`, `nsp_accuracy`.
+
+    Raises:
+        FileExistsError: If `output` holds something else than an interrupted training.
+        ValueError: If that training had other settings.
+    """
+    state, settings_path = _check_settings(output, settings)
+    with native_logs.hidden():
+        import keras
+
+        import keras_bert_lib as kbl
+
+        scope = kbl.training.create_strategy(strategy).scope()
+    dataset = kbl.data.pretraining_dataset(
+        corpus,
+        tokenizer,
+        batch_size,
+        max_length=max_length,
+        max_predictions=_max_predictions(max_length),
+        whole_word=whole_word,
+        seed=seed,
+        repeat=True,
+    )
+    held_out_batches = _batches(
+        held_out_examples(held_out, tokenizer, max_length, whole_word), batch_size
+    )
+    epochs = math.ceil(steps / _STEPS_PER_EPOCH)
+    steps_per_epoch = math.ceil(steps / epochs)
+    keras.utils.set_random_seed(seed)
+    with scope:
+        pretrainer = kbl.BertPretrainer(kbl.BertEncoder(config))
+        pretrainer.compile(
+            optimizer=kbl.training.create_optimizer(
+                learning_rate, total_steps=epochs * steps_per_epoch
+            )
+        )
+    callbacks = [kbl.training.Resume(state, save_every=_STEPS_PER_EPOCH)]
+    if importlib.util.find_spec("tensorboard"):
+        callbacks.append(keras.callbacks.TensorBoard(os.path.join(output, "logs")))
+    _write_settings(settings_path, settings)
+    pretrainer.fit(
+        dataset,
+        steps_per_epoch=steps_per_epoch,
+        epochs=epochs,
+        validation_data=held_out_batches,
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+    results = pretrainer.evaluate(held_out_batches, return_dict=True, verbose=0)
+    tokenizer.save_pretrained(output)
+    pretrainer.save_pretrained(output, overwrite=True)
+    shutil.rmtree(os.path.dirname(state))
+    return results
+
+
+def held_out_examples(source, tokenizer, max_length, whole_word=False):
+    """The first examples of a source, the same each time: dict of NumPy arrays `[n, ...]`."""
+    import numpy as np
+
+    import keras_bert_lib as kbl
+
+    batch_size = 50
+    batches = kbl.data.pretraining_dataset(
+        source,
+        tokenizer,
+        batch_size,
+        max_length=max_length,
+        max_predictions=_max_predictions(max_length),
+        whole_word=whole_word,
+        drop_remainder=False,
+    )
+    batches = list(batches.take(_MAX_HELD_OUT_EXAMPLES // batch_size).as_numpy_iterator())
+    return {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+
+
+def _max_predictions(max_length):
+    return math.ceil(0.15 * max_length)
+
+
+def _batches(examples, batch_size):
+    import tensorflow as tf
+
+    batch_size = min(batch_size, len(examples["token_ids"]))
+    # Full batches only: replicas share them evenly.
+    return tf.data.Dataset.from_tensor_slices(examples).batch(batch_size, drop_remainder=True)
+
+
+def _check_settings(output, settings):
+    """Checks that a training in `output` can be begun, or gone on with; returns its two files."""
+    folder = os.path.join(output, "training")
+    state, path = os.path.join(folder, "state.npz"), os.path.join(folder, "settings.json")
+    if not os.path.isfile(state):
+        if os.path.isdir(output) and set(os.listdir(output)) - {"training", "logs"}:
+            raise FileExistsError(f"{output} exists already. Give another --output.")
+        return state, path
+    with open(path, encoding="utf-8") as file:
+        before = json.load(file)
+    changed = [
+        f"{name}={settings.get(name)!r} (was {before.get(name)!r})"
+        for name in sorted(before | settings)
+        if settings.get(name) != before.get(name)
+    ]
+    if changed:
+        raise ValueError(
+            f"{output} holds an interrupted training with other settings. Give the same ones to "
+            f"go on with it, or another --output. Received: {', '.join(changed)}"
+        )
+    print(f"Going on with the training in {output}.")
+    return state, path
+
+
+def _write_settings(path, settings):
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path + ".tmp", "w", encoding="utf-8") as file:
+        json.dump(settings, file, indent=2)
+    os.replace(path + ".tmp", path)
