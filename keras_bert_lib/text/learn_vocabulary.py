@@ -21,7 +21,7 @@ from keras_bert_lib.text.vocabulary import validate_vocabulary
 
 # Text is counted this many characters at a time, so memory follows the number of different
 # words and not the size of the corpus.
-CHUNK_CHARACTERS = 1 << 24
+CHUNK_CHARACTERS = 1 << 23
 # BERT gives a longer word no pieces at all: it becomes [UNK].
 MAX_WORD_CHARACTERS = 100
 
