@@ -85,21 +85,24 @@ def run(args):
         )
     if args.verify:
         check_readable(args.verify, "--verify")
+    native_logs.start_tensorflow()
     with native_logs.hidden():
-        import keras_bert_lib as kbl
+        from keras_bert_lib import export
+        from keras_bert_lib.data import read_labelled_texts
+        from keras_bert_lib.models import BertClassifier
 
         texts = text_pairs = None
         if args.verify:
-            rows = kbl.data.read_labelled_texts(
+            rows = read_labelled_texts(
                 args.verify, args.text_column, args.label_column, args.text_pair_column
             )
             texts, text_pairs = rows.texts, rows.text_pairs
-        model = kbl.BertClassifier.from_pretrained(args.model)
+        model = BertClassifier.from_pretrained(args.model)
         max_length = args.max_length or min(
             model.tokenizer.max_length, model.config.max_position_embeddings
         )
         if file_format == "tflite":
-            kbl.export.tflite(
+            export.tflite(
                 model,
                 args.output,
                 quantization=args.quantization,
@@ -110,7 +113,7 @@ def run(args):
                 overwrite=args.overwrite,
             )
         else:
-            kbl.export.saved_model(
+            export.saved_model(
                 model,
                 args.output,
                 max_length=max_length,
@@ -119,7 +122,7 @@ def run(args):
             )
         report = None
         if args.verify:
-            report = kbl.export.verify(args.output, model, texts, text_pairs)
+            report = export.verify(args.output, model, texts, text_pairs)
     print(f"Wrote {args.output}: {megabytes(args.output)}.")
     if report is not None:
         print(report)

@@ -81,8 +81,8 @@ def run(args):
             f"There is no model directory {args.model}. Make one with `keras-bert pretrain`, or "
             "give the directory of a BERT in the Hugging Face layout."
         )
-    with native_logs.hidden():
-        from keras_bert_lib.data import read_labelled_texts
+    native_logs.start_tensorflow()
+    from keras_bert_lib.data import read_labelled_texts
 
     columns = {
         "text_column": args.text_column,
@@ -152,30 +152,37 @@ def finetune(
     Returns:
         The `BertClassifier`, and its accuracy on `validation` (None where that is empty).
     """
-    with native_logs.hidden():
-        import keras
+    import keras
 
-        import keras_bert_lib as kbl
+    from keras_bert_lib.data import text_classification
+    from keras_bert_lib.models import BertClassifier, BertEncoder
+    from keras_bert_lib.text import BertTokenizer
+    from keras_bert_lib.training import create_optimizer, create_strategy
 
-        scope = kbl.training.create_strategy(strategy).scope()
+    scope = create_strategy(strategy).scope()
     keras.utils.set_random_seed(seed)
     with scope:
         if isinstance(model, str):
-            tokenizer = kbl.BertTokenizer.from_pretrained(model)
-            encoder = kbl.BertEncoder.from_pretrained(model)
+            tokenizer = BertTokenizer.from_pretrained(model)
+            encoder = BertEncoder.from_pretrained(model)
         else:
             config, tokenizer = model
-            encoder = kbl.BertEncoder(config)
-        classifier = kbl.BertClassifier(encoder, tokenizer=tokenizer, labels=labels)
+            encoder = BertEncoder(config)
+        positions = encoder.config.max_position_embeddings
+        if max_length > positions:
+            raise ValueError(
+                f"The model takes {positions} tokens at most. Lower --max-length. "
+                f"Received: {max_length}"
+            )
+        tokenizer.max_length = max_length  # Saved with the model: it answers as it was trained.
+        classifier = BertClassifier(encoder, tokenizer=tokenizer, labels=labels)
         total_steps = epochs * -(-len(train) // batch_size)
-        classifier.compile(
-            optimizer=kbl.training.create_optimizer(learning_rate, total_steps=total_steps)
-        )
+        classifier.compile(optimizer=create_optimizer(learning_rate, total_steps=total_steps))
     options = {"labels": labels, "batch_size": batch_size, "max_length": max_length}
-    dataset = kbl.data.text_classification(train, tokenizer, shuffle=True, seed=seed, **options)
+    dataset = text_classification(train, tokenizer, shuffle=True, seed=seed, **options)
     held_out = None
     if validation:
-        held_out = kbl.data.text_classification(validation, tokenizer, shuffle=False, **options)
+        held_out = text_classification(validation, tokenizer, shuffle=False, **options)
     history = classifier.fit(dataset, validation_data=held_out, epochs=epochs, verbose=verbose)
     return classifier, history.history["val_accuracy"][-1] if validation else None
 

@@ -4,7 +4,7 @@ import collections
 import json
 import os
 
-from keras_bert_lib.cli import artifact, native_logs, outside_keras
+from keras_bert_lib.cli import artifact, native_logs
 from keras_bert_lib.cli.arguments import megabytes
 
 EXAMPLES = """\
@@ -60,7 +60,7 @@ def _inspect_keras(path):
     import keras
 
     with native_logs.hidden():
-        import keras_bert_lib  # noqa: F401 - registers the classes
+        import keras_bert_lib.models  # noqa: F401 - registers the classes
 
         model = keras.saving.load_model(path)
     _facts(model=type(model).__name__, compiled="yes" if model.compiled else "no")
@@ -88,7 +88,9 @@ def _inspect_saved_model(path):
 
 def _inspect_tflite(path):
     with native_logs.hidden():
-        interpreter = outside_keras.make_interpreter(path)
+        from keras_bert_lib.export import stock_runtime
+
+        interpreter = stock_runtime.make_interpreter(path)
     for name in interpreter.get_signature_list():
         runner = interpreter.get_signature_runner(name)
         print(f"signature {name}:")
@@ -96,7 +98,7 @@ def _inspect_tflite(path):
             print(f"  in   {key}: {detail['dtype'].__name__} {_shape(detail['shape'])}")
         for key, detail in runner.get_output_details().items():
             print(f"  out  {key}: {detail['dtype'].__name__} {_shape(detail['shape'])}")
-    labels = outside_keras.tflite_labels(path)
+    labels = stock_runtime.read_labels(path)
     if labels:
         _facts(labels=_shortened(labels))
     _ops(collections.Counter(detail["op_name"] for detail in interpreter._get_ops_details()))

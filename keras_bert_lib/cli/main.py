@@ -4,6 +4,7 @@ import argparse
 import errno
 import importlib
 import os
+import re
 import sys
 
 from absl import logging
@@ -117,12 +118,13 @@ def _one_line(error):
         )
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}."
-    from_tensorflow = type(error).__module__.startswith("tensorflow.python.framework.errors")
     if isinstance(error, (ValueError, OSError)):
         return " ".join(str(error).split())
-    if from_tensorflow:  # Its messages go on with the graph's nodes.
-        return str(getattr(error, "message", error)).strip().split("\n")[0]
-    return None
+    if type(error).__name__ == "ResourceExhaustedError":
+        return "Not enough memory. Lower --batch-size or --max-length."
+    # What a reader raised inside of tf.data comes wrapped in TensorFlow's own error.
+    raised = re.findall(r"^(?:ValueError|\w*FileNotFoundError|OSError): (.+)$", str(error), re.M)
+    return raised[-1] if raised else None
 
 
 def _disk_is_full(error):

@@ -1,9 +1,11 @@
-"""Keeps what TensorFlow's C++ code says to itself out of a command's output."""
+"""Keeps what TensorFlow and Keras say to themselves out of a command's output."""
 
 import contextlib
+import logging
 import os
 import sys
 import tempfile
+import warnings
 
 
 @contextlib.contextmanager
@@ -33,3 +35,13 @@ def hidden():
                 os.dup2(saved, descriptor)
     finally:
         os.close(saved)
+
+
+def start_tensorflow():
+    """Imports TensorFlow and lets it look for its devices, which is when it says the most."""
+    warnings.filterwarnings("ignore", module=r"keras\..*")
+    logging.getLogger("tensorflow").setLevel("ERROR")
+    with hidden():
+        import tensorflow as tf
+
+        tf.config.list_logical_devices()

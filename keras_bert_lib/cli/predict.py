@@ -8,7 +8,7 @@ import itertools
 import json
 import sys
 
-from keras_bert_lib.cli import artifact, native_logs, outside_keras
+from keras_bert_lib.cli import artifact, native_logs
 from keras_bert_lib.cli.arguments import check_readable, positive_int
 
 EXAMPLES = """\
@@ -39,8 +39,9 @@ def run(args):
     if args.file:
         check_readable(args.file, "--file")
     kind, path = artifact.kind_of(args.path)
+    native_logs.start_tensorflow()
     with native_logs.hidden():
-        answer = _LOADERS[kind](path)
+        answer = _load(kind, path)
     sys.stdout.reconfigure(encoding="utf-8")
     typed_by_hand = not args.text and not args.file and sys.stdin.isatty()
     batch_size = 1 if typed_by_hand else args.batch_size
@@ -48,7 +49,8 @@ def run(args):
     while batch := list(itertools.islice(lines, batch_size)):
         texts, pairs = batch, None
         if args.pairs:
-            texts, pairs = zip(*(line.partition("\t")[::2] for line in batch))
+            parts = [line.partition("\t") for line in batch]
+            texts, pairs = [part[0] for part in parts], [part[2] for part in parts]
         for line, (label, score) in zip(batch, answer(texts, pairs)):
             if args.json:
                 print(json.dumps({"label": label, "score": score, "text": line}))
@@ -69,38 +71,35 @@ def _lines(args):
             yield line.decode("utf-8", "replace").rstrip("\r\n")
 
 
-def _load_model(path):
-    import keras_bert_lib as kbl
+def _load(kind, path):
+    """Returns a function from texts, and second texts or None, to a list of (label, score)."""
+    if kind in ("saved_model", "tflite"):
+        from keras_bert_lib.export import stock_runtime
 
-    return _answers_of(kbl.BertClassifier.from_pretrained(path))
+        run_file = stock_runtime.load(path)
 
+        def answer(texts, text_pairs):
+            probabilities, labels = run_file(texts, text_pairs)
+            return list(zip(labels, probabilities.max(axis=-1).tolist()))
 
-def _load_keras(path):
-    import keras
+        return answer
 
-    import keras_bert_lib  # noqa: F401 - registers the classes
+    if kind == "model":
+        from keras_bert_lib.models import BertClassifier
 
-    return _answers_of(keras.saving.load_model(path))
+        model = BertClassifier.from_pretrained(path)
+    else:
+        import keras
 
+        import keras_bert_lib.models  # noqa: F401 - registers the classes
 
-def _answers_of(model):
-    if not hasattr(model, "predict_text"):
-        raise ValueError(
-            f"A {type(model).__name__} does not label texts. Fine-tune it first: "
-            "keras-bert finetune --help."
-        )
-
-    def answer(texts, text_pairs=None):
-        pairs = None if text_pairs is None else list(text_pairs)
-        answers = model.predict_text(list(texts), pairs, batch_size=len(texts))
-        return [(item["label"], item["score"]) for item in answers]
-
-    return answer
-
-
-_LOADERS = {
-    "model": _load_model,
-    "keras": _load_keras,
-    "saved_model": outside_keras.load_saved_model,
-    "tflite": outside_keras.load_tflite,
-}
+        model = keras.saving.load_model(path)
+        if not hasattr(model, "predict_text"):
+            raise ValueError(
+                f"{path} holds a {type(model).__name__}, which does not label texts. Fine-tune it "
+                "with `keras-bert finetune`."
+            )
+    return lambda texts, text_pairs: [
+        (answer["label"], answer["score"])
+        for answer in model.predict_text(texts, text_pairs, batch_size=len(texts))
+    ]

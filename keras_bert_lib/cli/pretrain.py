@@ -79,13 +79,15 @@ def add_arguments(parser):
 
 def run(args):
     """Pretrains and says how well it went."""
-    with native_logs.hidden():
-        import keras_bert_lib as kbl
+    native_logs.start_tensorflow()
+    from keras_bert_lib.data import count_pretraining_examples
+    from keras_bert_lib.models import BertConfig
+    from keras_bert_lib.text import BertTokenizer
 
-    tokenizer = kbl.BertTokenizer(
+    tokenizer = BertTokenizer(
         args.vocab, lowercase=not args.cased, max_length=max(args.max_length, 512)
     )
-    config = kbl.BertConfig.from_size(
+    config = BertConfig.from_size(
         args.size,
         vocab_size=tokenizer.vocabulary_size,
         max_position_embeddings=tokenizer.max_length,
@@ -103,7 +105,7 @@ def run(args):
     steps = args.steps
     if steps is None:
         print("Counting the examples of the corpus.")
-        examples = kbl.data.count_pretraining_examples(
+        examples = count_pretraining_examples(
             corpus, tokenizer, max_length=args.max_length, seed=args.seed
         )
         steps = max(args.epochs * examples // args.batch_size, 1)
@@ -196,13 +198,14 @@ def pretrain(
         ValueError: If that training had other settings.
     """
     state, settings_path = _check_settings(output, settings)
-    with native_logs.hidden():
-        import keras
+    import keras
 
-        import keras_bert_lib as kbl
+    from keras_bert_lib.data import pretraining_dataset
+    from keras_bert_lib.models import BertEncoder, BertPretrainer
+    from keras_bert_lib.training import Resume, create_optimizer, create_strategy
 
-        scope = kbl.training.create_strategy(strategy).scope()
-    dataset = kbl.data.pretraining_dataset(
+    scope = create_strategy(strategy).scope()
+    dataset = pretraining_dataset(
         corpus,
         tokenizer,
         batch_size,
@@ -219,13 +222,11 @@ def pretrain(
     steps_per_epoch = math.ceil(steps / epochs)
     keras.utils.set_random_seed(seed)
     with scope:
-        pretrainer = kbl.BertPretrainer(kbl.BertEncoder(config))
+        pretrainer = BertPretrainer(BertEncoder(config))
         pretrainer.compile(
-            optimizer=kbl.training.create_optimizer(
-                learning_rate, total_steps=epochs * steps_per_epoch
-            )
+            optimizer=create_optimizer(learning_rate, total_steps=epochs * steps_per_epoch)
         )
-    callbacks = [kbl.training.Resume(state, save_every=_STEPS_PER_EPOCH)]
+    callbacks = [Resume(state, save_every=_STEPS_PER_EPOCH)]
     if importlib.util.find_spec("tensorboard"):
         callbacks.append(keras.callbacks.TensorBoard(os.path.join(output, "logs")))
     _write_settings(settings_path, settings)
@@ -248,10 +249,10 @@ def held_out_examples(source, tokenizer, max_length, whole_word=False):
     """The first examples of a source, the same each time: dict of NumPy arrays `[n, ...]`."""
     import numpy as np
 
-    import keras_bert_lib as kbl
+    from keras_bert_lib.data import pretraining_dataset
 
     batch_size = 50
-    batches = kbl.data.pretraining_dataset(
+    batches = pretraining_dataset(
         source,
         tokenizer,
         batch_size,
@@ -260,7 +261,8 @@ def held_out_examples(source, tokenizer, max_length, whole_word=False):
         whole_word=whole_word,
         drop_remainder=False,
     )
-    batches = list(batches.take(_MAX_HELD_OUT_EXAMPLES // batch_size).as_numpy_iterator())
+    with native_logs.hidden():
+        batches = list(batches.take(_MAX_HELD_OUT_EXAMPLES // batch_size).as_numpy_iterator())
     return {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
 
 

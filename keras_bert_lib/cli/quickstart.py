@@ -51,7 +51,14 @@ class Plan:
 
 # Seconds instead of minutes, and nothing learned: for the tests.
 _SMOKE = Plan(
-    vocab_size=2000, hidden_size=16, max_length=16, steps=12, batch_size=4, epochs=1, rows=64
+    vocab_size=2000,
+    hidden_size=16,
+    max_length=32,
+    steps=12,
+    batch_size=4,
+    classifier_max_length=32,
+    epochs=1,
+    rows=64,
 )
 
 
@@ -69,6 +76,7 @@ def run(args):
     plan = dataclasses.replace(_SMOKE if args.smoke else Plan(), seed=args.seed)
     files = Files(args.output)
     progress = Progress(files, plan)
+    native_logs.start_tensorflow()
     for number, (stage, title) in enumerate(_STAGES.items(), start=1):
         name = stage.__name__
         print(f"[{number}/{len(_STAGES)}] {title}", end="", flush=True)
@@ -262,12 +270,13 @@ def without_pretraining(plan, files, results):
 def exporting(plan, files, results):
     """Writes the three files."""
     with native_logs.hidden():
-        import keras_bert_lib as kbl
+        from keras_bert_lib import export
+        from keras_bert_lib.models import BertClassifier
 
-        classifier = kbl.BertClassifier.from_pretrained(files.classifier)
-        kbl.export.saved_model(classifier, files.saved_model, overwrite=True)
+        classifier = BertClassifier.from_pretrained(files.classifier)
+        export.saved_model(classifier, files.saved_model, overwrite=True)
         for path, quantization in ((files.float32, "none"), (files.int8, "dynamic_int8")):
-            kbl.export.tflite(
+            export.tflite(
                 classifier,
                 path,
                 quantization=quantization,
@@ -279,10 +288,11 @@ def exporting(plan, files, results):
 
 def checking(plan, files, results):
     """Runs each file in a process without Keras and compares its labels with those of Keras."""
-    import keras_bert_lib as kbl
+    from keras_bert_lib.export import stock_runtime
+    from keras_bert_lib.models import BertClassifier
 
     texts = [text for text, _ in _rows(files.held_out_rows)]
-    classifier = kbl.BertClassifier.from_pretrained(files.classifier)
+    classifier = BertClassifier.from_pretrained(files.classifier)
     expected = [answer["label"] for answer in classifier.predict_text(texts)]
     texts_path = os.path.join(files.folder, "texts.json")
     report_path = os.path.join(files.folder, "report.json")
@@ -292,7 +302,8 @@ def checking(plan, files, results):
     reports = {}
     for path in files.exported:
         # Given as text: run by its name, its folder would come first on the path of imports.
-        command = [sys.executable, "-c", program, path, texts_path, report_path]
+        command = [sys.executable, "-c", program, stock_runtime.__file__, path]
+        command += [texts_path, report_path]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise RuntimeError(f"{path} failed outside Keras:\n{done.stderr}")
@@ -358,11 +369,11 @@ def print_table(files, progress):
 
 
 def _tokenizer_and_config(plan, files):
-    with native_logs.hidden():
-        import keras_bert_lib as kbl
+    from keras_bert_lib.models import BertConfig
+    from keras_bert_lib.text import BertTokenizer
 
-    tokenizer = kbl.BertTokenizer(files.vocabulary, max_length=plan.max_length)
-    config = kbl.BertConfig(
+    tokenizer = BertTokenizer(files.vocabulary, max_length=plan.max_length)
+    config = BertConfig(
         vocab_size=tokenizer.vocabulary_size,
         num_layers=plan.num_layers,
         hidden_size=plan.hidden_size,

@@ -2,6 +2,7 @@
 
 import os
 
+from keras_bert_lib.cli import native_logs
 from keras_bert_lib.cli.arguments import check_output, check_readable, next_step, positive_int
 
 EXAMPLES = """\
@@ -36,6 +37,7 @@ def run(args):
     for path in args.corpus:
         check_readable(path, "FILE")
 
+    native_logs.start_tensorflow()
     from keras_bert_lib import text
 
     vocabulary = text.learn_vocabulary(
