@@ -11,6 +11,8 @@ MAX_DOCUMENT_SENTENCES = 1000
 _HEAD_LINES = 2000
 # Widths at which people and programs wrap prose.
 _MIN_WIDTH, _MAX_WIDTH = 40, 120
+# Books were edited after they were wrapped.
+_RAGGED = 5
 
 
 def read_documents(paths, text_column="text"):
@@ -24,12 +26,11 @@ def read_documents(paths, text_column="text"):
       line is split into sentences on its own, so that files with a sentence a line and files with
       a paragraph a line both come out right.
 
-    Prose that is wrapped at some width (Project Gutenberg's books) is recognized by its line breaks:
+    Prose wrapped at some width (Project Gutenberg's books) is recognized by its line breaks:
     a break is a wrap if the next line's first word would not have fit. Such lines are joined before
-    they are split. Where the head of a file is wrapped prose with blank lines both single and in
-    runs, the single ones end paragraphs and the runs end documents: a chapter is a better document
-    than a paragraph of one sentence, which has no next sentence to predict. JSONL leaves nothing to
-    guess.
+    they are split. Where the head of a file is such prose with blank lines both single and in runs,
+    the single ones end paragraphs and the runs end documents: a chapter is a better document than a
+    paragraph of one sentence, which has no next sentence to predict. JSONL leaves nothing to guess.
 
     Nothing but the current document is held in memory. A document of more than 1,000 sentences is
     cut there and its parts count as documents.
@@ -55,8 +56,7 @@ def read_documents(paths, text_column="text"):
         [['It rained.', 'Nobody came.'], ['The sun is a star.']]
 
     References:
-        - [google-research/bert, "Pre-training with BERT"](https://github.com/google-research/bert)
-          for the plain text format
+        - google-research/bert, `README.md`, "Pre-training with BERT", for the plain text format
     """
     return _read_files(expand_paths(paths), text_column)
 
@@ -96,7 +96,7 @@ def split_document(text):
     """
     sentences = []
     for _, block in _blocks(text.splitlines()):
-        sentences += _block_sentences(block)
+        sentences += _block_sentences(block, is_prose=True)
     return sentences
 
 
@@ -118,14 +118,24 @@ def _json_documents(path, text_column):
 
 def _text_documents(lines):
     head = list(itertools.islice(lines, _HEAD_LINES))
-    separator = 2 if _is_prose_with_sections(head) else 1
+    is_prose, separator = _layout(list(_blocks(head)))
     document = []
     for blank_lines, block in _blocks(itertools.chain(head, lines)):
         if document and (blank_lines >= separator or len(document) >= MAX_DOCUMENT_SENTENCES):
             yield document
             document = []
-        document += _block_sentences(block)
+        document += _block_sentences(block, is_prose)
     yield document
+
+
+def _layout(blocks):
+    """Whether a file is wrapped prose, and how many blank lines end its documents."""
+    # One line break alone is no evidence.
+    long_blocks = [block for _, block in blocks if len(block) >= 3]
+    is_prose = 2 * sum(map(_is_wrapped, long_blocks)) > len(long_blocks)
+    blank_lines = {count for count, _ in blocks[1:]}
+    has_sections = is_prose and 1 in blank_lines and max(blank_lines) > 1
+    return is_prose, 2 if has_sections else 1
 
 
 def _blocks(lines):
@@ -149,8 +159,8 @@ def _blocks(lines):
         yield blank_lines, block
 
 
-def _block_sentences(block):
-    if _is_wrapped(block):
+def _block_sentences(block, is_prose):
+    if is_prose and _is_wrapped(block):
         return split_sentences(" ".join(line.strip() for line in block))
     return [sentence for line in block for sentence in split_sentences(line)]
 
@@ -163,18 +173,8 @@ def _is_wrapped(block):
     if not _MIN_WIDTH <= width <= _MAX_WIDTH:
         return False
     wraps = [
-        len(line) + 1 + len(following.split(maxsplit=1)[0]) > width
+        len(line) + 1 + len(following.split(maxsplit=1)[0]) > width - _RAGGED
         for line, following in itertools.pairwise(block)
     ]
-    # Books edited by hand are a little ragged; of lines that end with their sentence a few percent
-    # pass, and two lines that do are cut again at the full stop between them.
+    # Of the lines of a file with a sentence a line, one in ten passes by chance.
     return sum(wraps) >= 0.75 * len(wraps)
-
-
-def _is_prose_with_sections(head):
-    """Whether single blank lines end paragraphs here and runs of them end documents."""
-    blocks = list(_blocks(head))
-    long_blocks = [block for _, block in blocks if len(block) >= 3]
-    wrapped = sum(_is_wrapped(block) for block in long_blocks)
-    blank_lines = [count for count, _ in blocks[1:]]
-    return 2 * wrapped > len(long_blocks) and 1 in blank_lines and max(blank_lines) > 1

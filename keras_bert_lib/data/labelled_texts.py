@@ -27,9 +27,9 @@ def read_labelled_texts(
 
     Args:
         source: one of
-            - a path, a glob or a list of paths, by name: `.csv` (RFC 4180, with a header), `.tsv`
-              (with a header; quotes are characters like any other, as in GLUE), `.jsonl` (an object a
-              line), each also with `.gz`;
+            - a path, a glob or a list of them, by name: `.csv` (RFC 4180, with a header), `.tsv`
+              (with a header; quotes are characters like any other, as in GLUE), `.jsonl` (an object
+              on each line), each also with `.gz`;
             - a pandas data frame;
             - a list of `(text, label)` or `((text, text_pair), label)`;
             - a `tf.data.Dataset` of the same, not batched.

@@ -80,16 +80,11 @@ def next_sentence_pairs(documents, rng, max_tokens, short_seq_prob, pool_size):
         ValueError: if there are fewer than two documents.
 
     References:
-        - [google-research/bert, create_pretraining_data.py](https://github.com/google-research/bert/blob/master/create_pretraining_data.py)
+        - google-research/bert, `create_pretraining_data.py`
     """
     documents = iter(documents)
     pool = list(itertools.islice(documents, max(2, pool_size)))
-    if len(pool) < 2:
-        raise ValueError(
-            "Next-sentence prediction needs two documents at least, to draw the random sentence "
-            "from another one. Separate documents by a blank line. "
-            f"Received: {len(pool)} document(s)"
-        )
+    check_enough_documents(len(pool))
     sizes = np.array([len(document) for document in pool])  # [pool] sentences
     for newcomer in documents:
         drawn = rng.integers(len(pool))
@@ -100,6 +95,16 @@ def next_sentence_pairs(documents, rng, max_tokens, short_seq_prob, pool_size):
         others = sizes.copy()
         others[drawn] = 0
         yield from _document_pairs(pool[drawn], pool, others, rng, max_tokens, short_seq_prob)
+
+
+def check_enough_documents(count):
+    """Raises unless there is a document and another one."""
+    if count < 2:
+        raise ValueError(
+            "Next-sentence prediction needs two documents at least, to draw the random sentence "
+            "from another one. Separate documents by a blank line. "
+            f"Received: {count} document{'' if count == 1 else 's'}"
+        )
 
 
 def _document_pairs(document, pool, sizes, rng, max_tokens, short_seq_prob):

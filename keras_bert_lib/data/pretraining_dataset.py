@@ -8,7 +8,11 @@ import tensorflow as tf
 
 from keras_bert_lib.data.documents import read_documents
 from keras_bert_lib.data.masked_examples import mask_tokens, pack_pairs, piece_tables
-from keras_bert_lib.data.next_sentence_pairs import next_sentence_pairs, tokenize_documents
+from keras_bert_lib.data.next_sentence_pairs import (
+    check_enough_documents,
+    next_sentence_pairs,
+    tokenize_documents,
+)
 
 # Pairs held to mix those of different documents.
 _SHUFFLE_PAIRS = 2048
@@ -75,13 +79,13 @@ def pretraining_dataset(
         >>> documents = [["the cat sat .", "it slept ."], ["rain fell .", "the cat ran ."]]
         >>> pieces = "[PAD] [UNK] [CLS] [SEP] [MASK] the cat sat it slept rain fell ran .".split()
         >>> tokenizer = kbl.BertTokenizer(pieces)
-        >>> dataset = kbl.data.pretraining_dataset(documents, tokenizer, batch_size=2, max_length=16)
+        >>> dataset = kbl.data.pretraining_dataset(documents, tokenizer, 2, max_length=16)
         >>> next(iter(dataset))["token_ids"].shape
         TensorShape([2, 16])
 
     References:
-        - Devlin et al., [BERT](https://arxiv.org/abs/1810.04805), section 3.1 and appendix A.1
-        - [google-research/bert, create_pretraining_data.py](https://github.com/google-research/bert/blob/master/create_pretraining_data.py)
+        - Devlin et al., "BERT" (2019), https://arxiv.org/abs/1810.04805, section 3.1, appendix A
+        - google-research/bert, `create_pretraining_data.py`
     """
     _check_at_least("batch_size", batch_size, 1)
     _check_at_least("max_predictions", max_predictions, 1)
@@ -97,6 +101,7 @@ def pretraining_dataset(
     def batches():
         for epoch in epoch_numbers if repeat else itertools.islice(epoch_numbers, 1):
             pairs, rng = pairs_of_epoch(epoch)
+            is_empty = True
             for batch in _batched(pairs, batch_size):
                 if len(batch) < batch_size and drop_remainder:
                     break
@@ -104,9 +109,15 @@ def pretraining_dataset(
                 yield x | mask_tokens(
                     x["token_ids"], tables, rng, masked_lm_prob, max_predictions, whole_word
                 )
+                is_empty = False
+            if is_empty:
+                raise ValueError(
+                    "The source makes fewer examples than one batch holds. Add text, or make "
+                    f"`batch_size` smaller. Received: batch_size={batch_size}"
+                )
 
     b, s, p = batch_size if drop_remainder else None, max_length, max_predictions
-    return tf.data.Dataset.from_generator(
+    dataset = tf.data.Dataset.from_generator(
         batches,
         output_signature={
             "token_ids": tf.TensorSpec([b, s], tf.int32),
@@ -117,7 +128,12 @@ def pretraining_dataset(
             "masked_weights": tf.TensorSpec([b, p], tf.float32),
             "next_sentence_labels": tf.TensorSpec([b], tf.int32),
         },
-    ).prefetch(tf.data.AUTOTUNE)
+    )
+    if repeat:
+        dataset = dataset.apply(
+            tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+        )
+    return dataset.prefetch(tf.data.AUTOTUNE)
 
 
 def count_pretraining_examples(
@@ -167,6 +183,8 @@ def _pairs_of_epoch(source, tokenizer, max_length, short_seq_prob, seed, pool_si
     _check_at_least("max_length", max_length, 5)
     _check_at_least("shuffle_buffer_documents", pool_size, 2)
     open_source = _reopenable(source)
+    # What is wrong with the start of the source is said now, and not from inside tf.data.
+    check_enough_documents(len(list(itertools.islice(open_source(), 2))))
     max_tokens = max_length - 3
 
     def tokenize(sentences):
@@ -182,8 +200,6 @@ def _pairs_of_epoch(source, tokenizer, max_length, short_seq_prob, seed, pool_si
         pairs = next_sentence_pairs(documents, rng, max_tokens, short_seq_prob, pool_size)
         return _shuffled(pairs, _SHUFFLE_PAIRS, rng), np.random.default_rng(mask_seed)
 
-    # What is wrong with the start of the source is said now, not from inside tf.data.
-    next(pairs_of_epoch(0)[0])
     return pairs_of_epoch
 
 

@@ -18,11 +18,11 @@ _WORD = re.compile(r"[^\W\d_]+$")
 # Abbreviations that something always follows. Those that can close a sentence (etc., Inc., Jr.)
 # are left out: the case of the next letter decides for them.
 _ABBREVIATIONS = {
-    "mr", "mrs", "ms", "messrs", "mme", "mlle", "dr", "prof", "rev", "hon", "st", "mt", "ft", "capt",
-    "lt", "col", "gen", "cmdr", "sgt", "cpl", "maj", "adm", "gov", "sen", "rep", "pres", "supt", "vs",
-    "cf", "viz", "fig", "figs", "eq", "eqs", "sec", "vol", "vols", "pp", "ed", "eds", "ca", "al",
-    "approx", "dept", "est", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct",
-    "nov", "dec",
+    "mr", "mrs", "ms", "messrs", "mme", "mlle", "dr", "prof", "rev", "hon", "st", "mt", "ft",
+    "capt", "lt", "col", "gen", "cmdr", "sgt", "cpl", "maj", "adm", "gov", "sen", "rep", "pres",
+    "supt", "vs", "cf", "viz", "fig", "figs", "eq", "eqs", "sec", "vol", "vols", "pp", "ed", "eds",
+    "ca", "al", "approx", "dept", "est",
+    "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec",
 }  # fmt: skip
 # "No. 5" and "p. 12", but "No. He went."
 _BEFORE_NUMBERS = {"no", "nos", "p", "ch", "art"}
@@ -55,7 +55,7 @@ def split_sentences(text):
         ['Dr. Grey paid 3.50 a pound.', '"Why?" he asked.', 'Nobody knew!']
 
     References:
-        - [Unicode Standard Annex #29, sentence boundaries](https://unicode.org/reports/tr29/)
+        - Unicode Standard Annex #29, "Sentence Boundaries", https://unicode.org/reports/tr29
     """
     has_capitals = text != text.lower()
     sentences = []

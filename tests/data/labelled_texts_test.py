@@ -1,0 +1,208 @@
+"""Reading labelled texts: every kind of source, and what goes wrong."""
+
+import csv
+import gzip
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bert_lib.data import read_labelled_texts
+
+ROWS = [
+    ("a fine, fine film", "pos"),
+    ('he said "no"', "neg"),
+    ("two\nlines", "pos"),
+    ("café 你好 🙂", "neg"),
+]
+TEXTS = [text for text, _ in ROWS]
+
+
+def write(path, text):
+    opener = gzip.open if str(path).endswith(".gz") else open
+    with opener(path, "wb") as file:
+        file.write(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def check(read, texts=TEXTS, label_ids=(1, 0, 1, 0), labels=("neg", "pos"), text_pairs=None):
+    assert read.texts == list(texts)
+    assert read.text_pairs == text_pairs
+    assert read.label_ids.dtype == np.int32
+    assert read.label_ids.tolist() == list(label_ids)
+    assert read.labels == list(labels)
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_csv(tmp_path, name, quoting, line_end):
+    with open(tmp_path / "plain.csv", "w", newline="", encoding="utf-8-sig") as file:
+        writer = csv.writer(file, quoting=quoting, lineterminator=line_end)
+        writer.writerow(["id", "text", " label"])
+        writer.writerows((i, text, f" {label} ") for i, (text, label) in enumerate(ROWS))
+        file.write(line_end)
+    check(read_labelled_texts(write(tmp_path / name, (tmp_path / "plain.csv").read_bytes())))
+
+
+def test_csv_with_a_megabyte_in_a_cell(tmp_path):
+    limit = csv.field_size_limit()
+    long = "word " * 200_000
+    path = write(tmp_path / "a.csv", f"text,label\n{long},a\n\0nul\0,b\n".encode() + b"\xff,a\n")
+    check(read_labelled_texts(path), [long, "\ufffdnul\ufffd", "\ufffd"], [0, 1, 0], ["a", "b"])
+    assert csv.field_size_limit() == limit
+
+
+def test_tsv_has_no_quotes(tmp_path):
+    path = write(tmp_path / "a.tsv", 'sentence\tlabel\n"open\t1\nit \'s "x" \t0\n')
+    read = read_labelled_texts(path, text_column="sentence")
+    check(read, ['"open', 'it \'s "x" '], [1, 0], ["0", "1"])
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_json_lines(tmp_path, name):
+    text = "".join(json.dumps({"text": t, "label": l}) + "\n\n" for t, l in ROWS)
+    check(read_labelled_texts(write(tmp_path / name, text)))
+
+
+def test_pairs_in_every_source(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    firsts, seconds, labels = ["a", "b", "c"], ["x", "y", "z"], [2, 10, 1]
+    rows = list(zip(firsts, seconds, labels))
+    columns = {"text_column": "s1", "text_pair_column": "s2"}
+    csv_path = write(
+        tmp_path / "a.csv", "s1,s2,label\n" + "".join(f"{a},{b},{l}\n" for a, b, l in rows)
+    )
+    jsonl = "".join(json.dumps({"s1": a, "s2": b, "label": l}) + "\n" for a, b, l in rows)
+    frame = pandas.DataFrame({"s1": firsts, "s2": seconds, "label": labels})
+    for source in (
+        csv_path,
+        write(tmp_path / "a.jsonl", jsonl),
+        frame,
+        [((a, b), l) for a, b, l in rows],
+        tf.data.Dataset.from_tensor_slices(((firsts, seconds), labels)),
+    ):
+        # Whole numbers sort as numbers.
+        check(read_labelled_texts(source, **columns), firsts, [1, 2, 0], ["1", "2", "10"], seconds)
+
+
+def test_data_frame():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"body": TEXTS, "stars": [4.0, 1.0, 4.0, 1.0]}, index=[7, 8, 9, 10])
+    read = read_labelled_texts(frame, text_column="body", label_column="stars")
+    check(read, labels=["1", "4"])
+    frame["kind"] = pandas.Categorical(["p", "n", "p", "n"])
+    check(read_labelled_texts(frame, "body", "kind"), labels=["n", "p"])
+    frame["known"] = pandas.array([True, False, True, None], dtype="boolean")
+    with pytest.raises(ValueError, match='Row 10 of the data frame has nothing under "known"'):
+        read_labelled_texts(frame, "body", "known")
+    with pytest.raises(ValueError, match='no column "text".*Received columns: "body", "stars"'):
+        read_labelled_texts(frame, label_column="stars")
+    frame.loc[8, "body"] = np.nan
+    with pytest.raises(ValueError, match='Row 8 of the data frame has nothing under "body"'):
+        read_labelled_texts(frame, "body", "stars")
+
+
+def test_pandas_is_imported_by_callers_alone(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\nx,1\ny,0\n")
+    code = (
+        "import sys; from keras_bert_lib.data import read_labelled_texts; "
+        f"before = 'pandas' in sys.modules; read_labelled_texts({str(path)!r}); "
+        "sys.exit('pandas' in sys.modules and not before)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_tf_dataset():
+    dataset = tf.data.Dataset.from_tensor_slices((TEXTS, [label for _, label in ROWS]))
+    check(read_labelled_texts(dataset))
+    dataset = tf.data.Dataset.from_tensor_slices(([b"\xff", b"b"], np.array([-1, 3], np.int64)))
+    check(read_labelled_texts(dataset), ["\ufffd", "b"], [0, 1], ["-1", "3"])
+
+
+def test_several_files_are_one_source(tmp_path):
+    a = write(tmp_path / "a.csv", "text,label\nx,1\n")
+    b = write(tmp_path / "b.jsonl", '{"label": 0, "text": "y"}\n')
+    expected = (["x", "y"], [1, 0], ["0", "1"])
+    check(read_labelled_texts([str(a), b]), *expected)
+    check(read_labelled_texts(tmp_path / "*"), *expected)
+
+
+def test_given_labels_fix_the_ids():
+    rows = [("x", "b"), ("y", "b")]
+    check(read_labelled_texts(rows, labels=["c", "b", "a"]), ["x", "y"], [1, 1], ["c", "b", "a"])
+    check(read_labelled_texts([("x", 1)], labels=[0, 1]), ["x"], [1], ["0", "1"])
+    with pytest.raises(ValueError, match=r"Item 1 .* not one of a, c\. Received: 'b'"):
+        read_labelled_texts([("x", "a"), ("y", "b")], labels=["a", "c"])
+    with pytest.raises(ValueError, match=r"`labels` names a label twice"):
+        read_labelled_texts([("x", "a")], labels=["a", "a"])
+
+
+def test_empty_texts_are_texts_where_they_can_be_told(tmp_path):
+    check(read_labelled_texts([("", 0), ("x", 1)]), ["", "x"], [0, 1], ["0", "1"])
+    path = write(tmp_path / "a.jsonl", '{"text": "", "label": "a"}\n{"text": "x", "label": "b"}\n')
+    check(read_labelled_texts(path), ["", "x"], [0, 1], ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "", "no labelled texts"),
+        ("a.csv", "text,label\n", "no labelled texts"),
+        ("a.csv", "id,body\n1,x\n", r'a\.csv has no column "text".*columns: "id", "body"'),
+        ("a.csv", "text,klass\nx,1\n", r'a\.csv has no column "label".*"text", "klass"'),
+        ("a.csv", "text,label\nx,1\ny,\n", r'a\.csv line 3 has nothing under "label"'),
+        ("a.csv", 'text,label\n"x\ny",1\n,0\n', r'a\.csv line 4 has nothing under "text"'),
+        ("a.csv", "text,label\nx,1\ny\n", r"a\.csv line 3 has 1 cells, but the header has 2"),
+        ("a.csv", "text,label\nx, y,1\n", r"line 2 has 3 cells.*Quote cells that hold commas"),
+        ("a.csv", 'text,label\nx,1\n"y,0\nz,1\n', r"a\.csv line 3 opens a quote that never closes"),
+        ("a.csv", 'text,label\n"x"y,1\n', r"a\.csv line 2 is not CSV"),
+        ("a.csv", "text,label\nx,1\ny,1\n", r"All 2 texts have the label '1'.*a\.csv"),
+        ("a.tsv", "text\tlabel\nx\ty\t1\n", r"line 2 has 3 cells.*Remove tabs"),
+        ("a.jsonl", '{"text": "x"}\n', r'a\.jsonl line 1 has no column "label".*columns: "text"'),
+        ("a.jsonl", '{"text": "x", "label": null}\n', r'line 1 has nothing under "label"'),
+        ("a.jsonl", '{"text": 3, "label": 1}\n', r"line 1 has a text that is no str. Received: 3"),
+        ("a.jsonl", '{"text": "x", "label": [1]}\n', r"line 1 has a label that is no str"),
+        ("a.jsonl", '{"text": "x", "label": 0.5}\n', r"line 1 has a label.*Received: 0\.5"),
+        ("a.jsonl", '{"text": "x", "label": " "}\n', r"line 1 has a label that is no str"),
+        ("a.jsonl", "{\n", r"a\.jsonl line 1 is not JSON"),
+        ("a.txt", "x\n", r"name of a file tells its format.*a\.txt"),
+    ],
+)
+def test_unusable_files(tmp_path, name, text, message):
+    with pytest.raises(ValueError, match=message) as error:
+        read_labelled_texts(write(tmp_path / name, text))
+    assert "\n" not in str(error.value)
+
+
+def test_unusable_lists_and_datasets():
+    slices = tf.data.Dataset.from_tensor_slices
+    for source, message in [
+        ([], "no labelled texts"),
+        ([("x", 1), "y"], r"Item 1 of the list is no \(text, label\)"),
+        ([("x", 1), ("y", None)], "Item 1 of the list has a label that is no str"),
+        ([(3, 1), ("y", 2)], "Item 0 of the list has a text that is no str. Received: 3"),
+        ([(("a", "b", "c"), 1)], "Item 0 of the list has 3 texts"),
+        ([(("a", "b"), 1), ("y", 2)], "Some rows have a second text"),
+        (slices(["x"]), r"must give \(text, label\)"),
+        (slices((["x"], [1])).batch(2), r"Call `\.unbatch\(\)`"),
+        (slices((["x"], [1])).repeat(), r"never ends"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            read_labelled_texts(source)
+    with pytest.raises(FileNotFoundError, match=r"no file absent\.csv"):
+        read_labelled_texts("absent.csv")
+
+
+@pytest.mark.shared_data
+def test_glue(shared_data):
+    read = read_labelled_texts(shared_data / "glue" / "SST-2" / "train.tsv", "sentence")
+    assert (len(read.texts), read.labels) == (67_349, ["0", "1"])
+    assert read.label_ids.sum() == 37_569
+    pair = {"text_column": "sentence1", "text_pair_column": "sentence2"}
+    read = read_labelled_texts(shared_data / "glue" / "RTE" / "dev.tsv", **pair)
+    assert (len(read.texts), len(read.text_pairs)) == (277, 277)
+    assert read.labels == ["entailment", "not_entailment"]

@@ -1,0 +1,161 @@
+"""Batches of labelled texts: contents, order, padding, and fitting a model on them."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from absl.testing import parameterized
+
+import keras_bert_lib as kbl
+from keras_bert_lib.data import read_labelled_texts, text_classification
+
+WORDS = ["red", "blue", "cat", "dog", "runs", "sleeps"]
+TOKENIZER = kbl.BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])
+
+
+def make_rows(count, longest=40, seed=0):
+    """Random texts; the label tells whether the first word is "red" or "blue"."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(count):
+        color = rng.choice(WORDS[:2])
+        rows.append((" ".join([color, *rng.choice(WORDS, rng.integers(0, longest))]), color))
+    return rows
+
+
+def decoded(dataset):
+    """(text, label id) of every row of every batch."""
+    return [
+        (TOKENIZER.decode(ids, skip_special_tokens=True), int(label))
+        for x, y in dataset
+        for ids, label in zip(x["token_ids"].numpy(), y.numpy())
+    ]
+
+
+class TextClassificationTest(parameterized.TestCase):
+    def test_batches_are_the_tokenizers(self):
+        rows = make_rows(70)
+        dataset = text_classification(rows, TOKENIZER, batch_size=32, max_length=20)
+        assert len(dataset) == 3
+        ids = {"blue": 0, "red": 1}
+        for i, (x, y) in enumerate(dataset):
+            part = rows[32 * i : 32 * (i + 1)]
+            expected = TOKENIZER([text for text, _ in part], max_length=20)
+            assert x.keys() == expected.keys()
+            for name in x:
+                assert x[name].dtype == tf.int32
+                np.testing.assert_array_equal(x[name], expected[name])
+            assert y.dtype == tf.int32
+            assert y.numpy().tolist() == [ids[label] for _, label in part]
+
+    def test_pairs(self):
+        rows = [(("red cat", "dog runs"), 1), (("blue", "cat sleeps dog"), 0)]
+        x, y = next(iter(text_classification(rows, TOKENIZER)))
+        expected = TOKENIZER(["red cat", "blue"], ["dog runs", "cat sleeps dog"])
+        for name in expected:
+            np.testing.assert_array_equal(x[name], expected[name])
+        assert x["segment_ids"].numpy().max() == 1
+        assert y.numpy().tolist() == [1, 0]
+
+    @parameterized.parameters(1, 31, 32, 33, 500)
+    def test_shuffling_keeps_every_row(self, count):
+        rows = [*make_rows(count), ("red", "red"), ("blue", "blue")]
+        dataset = text_classification(rows, TOKENIZER, batch_size=8, shuffle=True)
+        epochs = [decoded(dataset) for _ in range(2)]
+        expected = sorted((text, int(label == "red")) for text, label in rows)
+        assert sorted(epochs[0]) == sorted(epochs[1]) == expected
+        assert len(list(dataset)) == len(dataset) == -(-len(rows) // 8)
+
+    def test_shuffling_is_seeded_and_fresh_each_epoch(self):
+        rows = make_rows(300)
+
+        def epochs(seed):
+            dataset = text_classification(rows, TOKENIZER, shuffle=True, seed=seed)
+            return [decoded(dataset), decoded(dataset)]
+
+        first, again, other = epochs(1), epochs(1), epochs(2)
+        assert first == again
+        assert first[0] != first[1]
+        assert first[0] != other[0]
+        assert decoded(text_classification(rows, TOKENIZER)) != first[0]
+
+    def test_texts_of_a_length_share_a_batch(self):
+        rows = make_rows(2000, longest=100)
+
+        def cells(**arguments):
+            dataset = text_classification(rows, TOKENIZER, batch_size=16, **arguments)
+            return sum(int(tf.size(x["token_ids"])) for x, _ in dataset)
+
+        real = sum(len(text.split()) + 2 for text, _ in rows)
+        assert cells(shuffle=True) < 1.1 * real
+        assert cells(shuffle=False) > 1.6 * real
+
+    def test_long_and_short_batches_alternate(self):
+        dataset = text_classification(make_rows(2000), TOKENIZER, batch_size=16, shuffle=True)
+        widths = np.array([x["token_ids"].shape[1] for x, _ in dataset])
+        assert abs(np.corrcoef(widths[:-1], widths[1:])[0, 1]) < 0.4
+        # Nor are the labels sorted with the lengths.
+        assert np.std([y.numpy().mean() for _, y in dataset]) < 0.2
+
+    def test_pad_to_max_length(self):
+        dataset = text_classification(
+            make_rows(20), TOKENIZER, batch_size=6, max_length=50, pad_to_max_length=True
+        )
+        assert {x["token_ids"].shape[1] for x, _ in dataset} == {50}
+
+    def test_labels_are_read_once(self):
+        training = read_labelled_texts(make_rows(50))
+        test = text_classification([("red cat", "red")], TOKENIZER, labels=training.labels)
+        assert decoded(test) == [("red cat", 1)]
+        assert len(text_classification(training, TOKENIZER, batch_size=10)) == 5
+
+    def test_hostile_texts(self):
+        texts = ["", " \t\n", "\0", "🙂" * 20, "x" * 10_000, "red " * 250_000, "\ud800 red", "�"]
+        rows = [(text, i % 2) for i, text in enumerate(texts)]
+        for shuffle in (False, True):
+            dataset = text_classification(rows, TOKENIZER, max_length=16, shuffle=shuffle)
+            ((x, y),) = list(dataset)
+            assert x["token_ids"].shape == (8, 16)
+            assert sorted(y.numpy().tolist()) == [0] * 4 + [1] * 4
+
+    def test_errors(self):
+        with pytest.raises(ValueError, match="`batch_size` must be 1 at least. Received: 0"):
+            text_classification(make_rows(5), TOKENIZER, batch_size=0)
+        with pytest.raises(ValueError, match="All 1 texts have the label 'a'"):
+            text_classification([("x", "a")], TOKENIZER)
+
+    def test_fit_learns(self):
+        ids = keras.Input([None], dtype="int32", name="token_ids")
+        first = keras.layers.Embedding(TOKENIZER.vocabulary_size, 8)(ids)[:, 1]
+        model = keras.Model({"token_ids": ids}, keras.layers.Dense(2)(first))
+        model.compile(
+            keras.optimizers.Adam(0.1),
+            keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+            metrics=["accuracy"],
+        )
+        dataset = text_classification(make_rows(200), TOKENIZER, shuffle=True)
+        dataset = dataset.map(lambda x, y: ({"token_ids": x["token_ids"]}, y))
+        history = model.fit(dataset, epochs=5, verbose=0)
+        assert history.history["accuracy"][-1] == 1.0
+
+    def test_two_devices_share_a_batch(self):
+        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        rows = make_rows(40)
+        plain = text_classification(rows, TOKENIZER, batch_size=10)
+        shared = strategy.experimental_distribute_dataset(plain)
+        for (x, y), (both_x, both_y) in zip(plain, shared):
+            for whole, parts in [(x["token_ids"], both_x["token_ids"]), (y, both_y)]:
+                parts = strategy.experimental_local_results(parts)
+                assert [part.shape[0] for part in parts] == [5, 5]
+                np.testing.assert_array_equal(np.concatenate(parts), whole)
+
+
+@pytest.mark.shared_data
+def test_sst2(shared_data):
+    tokenizer = kbl.BertTokenizer(shared_data / "vocab" / "bert-base-uncased" / "vocab.txt")
+    path = shared_data / "glue" / "SST-2" / "dev.tsv"
+    dataset = text_classification(path, tokenizer, text_column="sentence", shuffle=True)
+    assert len(dataset) == 28
+    padding = np.concatenate([x["padding_mask"].numpy().ravel() for x, _ in dataset])
+    assert padding.mean() > 0.9
+    assert np.concatenate([y for _, y in dataset]).sum() == 444
