@@ -6,9 +6,12 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_lib.data.labelled_texts import LabelledTexts, read_labelled_texts
+from keras_bert_lib.text import packing
 
 # Batches among which texts are sorted by length. More would save no padding and mix less.
 _WINDOW_BATCHES = 50
+# Characters that go through the tokenizer at once: enough to make the calls cheap.
+_TOKENIZER_CHARACTERS = 65_536
 
 
 def text_classification(
@@ -26,10 +29,10 @@ def text_classification(
 ):
     """Makes batches of token ids and labels, ready for `fit`, `evaluate` and `predict`.
 
-    The texts are held in memory and tokenized batch by batch. Batches are padded to their longest
-    text. With `shuffle`, texts of about the same length share a batch, so that little is padded:
-    every epoch the texts are shuffled, sorted by length among 50 batches' worth of them at a time,
-    and the batches shuffled again. The number of batches is known: `len(dataset)`.
+    The texts are tokenized once, here, and their ids are held in memory. Batches are padded to
+    their longest text. With `shuffle`, texts of about the same length share a batch, so that little
+    is padded: every epoch the texts are shuffled, sorted by length among 50 batches' worth of them
+    at a time, and the batches shuffled again. The number of batches is known: `len(dataset)`.
 
     Args:
         source: what `read_labelled_texts` reads (a CSV, TSV or JSONL path, a pandas data frame, a
@@ -71,19 +74,24 @@ def text_classification(
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be 1 at least. Received: {batch_size}")
+    if max_length < 5:
+        raise ValueError(
+            "`max_length` must be 5 at least: the special tokens and one piece a text. "
+            f"Received: {max_length}"
+        )
     if not isinstance(source, LabelledTexts):
         source = read_labelled_texts(source, text_column, label_column, text_pair_column, labels)
     count = len(source.texts)
-    texts = _string_tensor(source.texts)
-    text_pairs = None if source.text_pairs is None else _string_tensor(source.text_pairs)
+    pieces = _tokenize(tokenizer, source.texts)  # ragged [n, pieces]
+    pair_pieces = None if source.text_pairs is None else _tokenize(tokenizer, source.text_pairs)
     label_ids = tf.constant(source.label_ids)
 
     rows = tf.data.Dataset.range(count)
     if shuffle:
-        # Bytes stand for pieces here: near enough, and free.
-        lengths = tf.strings.length(texts)
-        if text_pairs is not None:
-            lengths += tf.strings.length(text_pairs)
+        lengths = pieces.row_lengths()
+        if pair_pieces is not None:
+            lengths += pair_pieces.row_lengths()
+        lengths = tf.minimum(lengths, max_length)  # in any order where they are truncated
         rows = rows.shuffle(count, seed=seed)
         rows = rows.batch(batch_size * _WINDOW_BATCHES)
         rows = rows.map(lambda window: tf.gather(window, tf.argsort(tf.gather(lengths, window))))
@@ -92,12 +100,16 @@ def text_classification(
         rows = rows.batch(batch_size)
 
     def to_examples(batch):  # [b]
-        pairs = None if text_pairs is None else tf.gather(text_pairs, batch)
-        x = tokenizer(
-            tf.gather(texts, batch),
-            pairs,
-            max_length=max_length,
-            pad_to_max_length=pad_to_max_length,
+        ragged = [tf.gather(x, batch) for x in (pieces, pair_pieces) if x is not None]
+        lengths = [tf.cast(x.row_lengths(), tf.int32) for x in ragged]
+        # As the tokenizer packs them; it wants one piece at least, even if all texts are empty.
+        x = packing.pack(
+            tf.concat([x.values for x in ragged] + [[tokenizer.pad_token_id]], 0),
+            lengths[0],
+            lengths[1] if len(lengths) == 2 else None,
+            max_length,
+            pad_to_max_length,
+            (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id),
         )
         return x, tf.gather(label_ids, batch)
 
@@ -106,6 +118,16 @@ def text_classification(
     return dataset.apply(cardinality).prefetch(tf.data.AUTOTUNE)
 
 
-def _string_tensor(texts):
-    # Lone surrogates, which JSON can hold, become bytes that the tokenizer drops.
-    return tf.constant(np.array([text.encode("utf-8", "surrogatepass") for text in texts], object))
+def _tokenize(tokenizer, texts):
+    """The piece ids of the texts, a ragged tensor `[n, pieces]`."""
+    values, lengths = [], []
+    start, characters = 0, 0
+    for end, text in enumerate(texts, start=1):
+        characters += len(text)
+        # The tokenizer's memory grows with the text that it is given at once.
+        if characters >= _TOKENIZER_CHARACTERS or end == len(texts):
+            ragged = tokenizer.tokenize_ragged(texts[start:end])
+            values.append(ragged.values.numpy())
+            lengths.append(ragged.row_lengths().numpy())
+            start, characters = end, 0
+    return tf.RaggedTensor.from_row_lengths(np.concatenate(values), np.concatenate(lengths))

@@ -48,14 +48,16 @@ class TextClassificationTest(parameterized.TestCase):
             assert y.dtype == tf.int32
             assert y.numpy().tolist() == [ids[label] for _, label in part]
 
-    def test_pairs(self):
-        rows = [(("red cat", "dog runs"), 1), (("blue", "cat sleeps dog"), 0)]
-        x, y = next(iter(text_classification(rows, TOKENIZER)))
-        expected = TOKENIZER(["red cat", "blue"], ["dog runs", "cat sleeps dog"])
+    @parameterized.parameters(5, 6, 16, 128)
+    def test_pairs(self, max_length):
+        firsts, seconds = ([text for text, _ in make_rows(30, seed=seed)] for seed in (1, 2))
+        rows = [(pair, i % 3) for i, pair in enumerate(zip(firsts, seconds))]
+        x, y = next(iter(text_classification(rows, TOKENIZER, max_length=max_length)))
+        expected = TOKENIZER(firsts, seconds, max_length=max_length)
         for name in expected:
             np.testing.assert_array_equal(x[name], expected[name])
         assert x["segment_ids"].numpy().max() == 1
-        assert y.numpy().tolist() == [1, 0]
+        assert y.numpy().tolist() == [i % 3 for i in range(30)]
 
     @parameterized.parameters(1, 31, 32, 33, 500)
     def test_shuffling_keeps_every_row(self, count):
@@ -119,8 +121,10 @@ class TextClassificationTest(parameterized.TestCase):
             assert sorted(y.numpy().tolist()) == [0] * 4 + [1] * 4
 
     def test_errors(self):
-        with pytest.raises(ValueError, match="`batch_size` must be 1 at least. Received: 0"):
+        with pytest.raises(ValueError, match="`batch_size` must be 1 at least"):
             text_classification(make_rows(5), TOKENIZER, batch_size=0)
+        with pytest.raises(ValueError, match="`max_length` must be 5 at least"):
+            text_classification(make_rows(5), TOKENIZER, max_length=4)
         with pytest.raises(ValueError, match="All 1 texts have the label 'a'"):
             text_classification([("x", "a")], TOKENIZER)
 
@@ -157,5 +161,5 @@ def test_sst2(shared_data):
     dataset = text_classification(path, tokenizer, text_column="sentence", shuffle=True)
     assert len(dataset) == 28
     padding = np.concatenate([x["padding_mask"].numpy().ravel() for x, _ in dataset])
-    assert padding.mean() > 0.9
+    assert padding.mean() > 0.95
     assert np.concatenate([y for _, y in dataset]).sum() == 444
