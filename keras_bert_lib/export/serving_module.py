@@ -4,7 +4,7 @@ import os
 
 import tensorflow as tf
 
-from keras_bert_lib.models import BertClassifier
+from keras_bert_lib.models import BertClassifier, BertEncoder
 
 
 class ServingModule(tf.Module):
@@ -41,6 +41,12 @@ class ServingModule(tf.Module):
                 f"`max_length` must lie between 3 and {positions}, the model's "
                 f"`max_position_embeddings`. Received: {max_length}"
             )
+        if model.compute_dtype != "float32":
+            # Half-precision casts of training have no place in a file; weights are float32 anyway.
+            encoder = BertEncoder(model.config, dtype="float32")
+            exact = BertClassifier(encoder, tokenizer=model.tokenizer, labels=model.labels)
+            exact.set_weights(model.get_weights())
+            model = exact
         self.max_length = max_length
         self.model_variables = [variable.value for variable in model.variables]
         self._model = _Untracked(model)
@@ -61,6 +67,8 @@ class ServingModule(tf.Module):
         # graph no mask; its cost follows the length of the text.
         def answer(text, text_pair=None):
             tokens = tokenizer(text, text_pair, max_length=self.max_length)
+            if text_pair is None:
+                del tokens["segment_ids"]  # all 0, which is what the model takes for none
             if text.shape[0] == 1:
                 del tokens["padding_mask"]
             return self._answer(tokens)

@@ -70,7 +70,7 @@ def read_labels(path):
 
 
 def utf8_bytes(text, max_bytes):
-    """Returns the first bytes of a text (str or bytes), cut between characters: int32 `[1, max_bytes]`."""
+    """Returns a text (str or bytes), cut between characters, as int32 `[1, max_bytes]`."""
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if len(data) > max_bytes:
         end = max_bytes
@@ -118,7 +118,9 @@ def _load_tflite(path, num_threads):
     labels = read_labels(path)
 
     def answer(texts, text_pairs=None):
-        columns = {"text": texts} if text_pairs is None else {"text": texts, "text_pair": text_pairs}
+        columns = (
+            {"text": texts} if text_pairs is None else {"text": texts, "text_pair": text_pairs}
+        )
         _check_names(path, max_bytes, columns)
         rows = []
         for row in zip(*columns.values()):

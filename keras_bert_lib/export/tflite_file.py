@@ -39,7 +39,9 @@ def check_builtin_only(content):
     """
     custom = [name for name in operators(content) if name.startswith("CUSTOM:")]
     if custom:
-        raise RuntimeError(f"The converted graph needs operators that no stock runtime has: {custom}")
+        raise RuntimeError(
+            f"The converted graph needs operators that no stock runtime has: {custom}"
+        )
 
 
 def with_labels(content, labels):

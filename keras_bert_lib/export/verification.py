@@ -41,7 +41,9 @@ class Verification:
             ("median time a text, one thread", f"{self.milliseconds_per_text:.2f} ms"),
         ]
         if self.accuracy is not None:
-            rows.append(("accuracy, file / Keras", f"{self.accuracy:.4f} / {self.keras_accuracy:.4f}"))
+            rows.append(
+                ("accuracy, file / Keras", f"{self.accuracy:.4f} / {self.keras_accuracy:.4f}")
+            )
         if self.operators:
             rows.append(("operators", f"{len(self.operators)}, all built in"))
         width = max(len(name) for name, _ in rows)

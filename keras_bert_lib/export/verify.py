@@ -57,7 +57,7 @@ def verify(path, model, texts, text_pairs=None, labels=None, batch_size=32):
         answer(*([text] for text in row))
         seconds.append(time.perf_counter() - start)
 
-    # The file's token limit is the model's own here; a file with a smaller one differs where it cuts.
+    # The model cuts texts at its own limit: a file with a smaller one differs on longer texts.
     expected = np.concatenate(batches(lambda *columns: _probabilities(model, *columns)))
     expected_labels = [model.labels[i] for i in expected.argmax(axis=-1)]
     right = None if labels is None else np.array(list(labels))
@@ -71,7 +71,9 @@ def verify(path, model, texts, text_pairs=None, labels=None, batch_size=32):
         milliseconds_per_text=1000 * float(np.median(seconds)),
         operators=tuple(tflite_file.operators(path.read_bytes())) if path.is_file() else (),
         accuracy=None if right is None else float(np.mean(np.array(found) == right)),
-        keras_accuracy=None if right is None else float(np.mean(np.array(expected_labels) == right)),
+        keras_accuracy=None
+        if right is None
+        else float(np.mean(np.array(expected_labels) == right)),
     )
 
 

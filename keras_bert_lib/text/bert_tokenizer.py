@@ -70,8 +70,8 @@ class BertTokenizer(keras.layers.Layer):
         lowercase: bool. Lowers letters. True for uncased vocabularies.
         strip_accents: bool, or None to follow `lowercase`.
         split_on_cjk: bool. Makes each CJK ideograph a word.
-        special_tokens_in_text: bool. Whether "[MASK]" and the like in a text become that token; off,
-            they are characters like any other (safer for untrusted text).
+        special_tokens_in_text: bool. Whether "[MASK]" and the like in a text become that token;
+            off, they are characters like any other (safer for untrusted text).
         max_length: int. Default for the most tokens in a row, special tokens included.
 
     Call arguments:
@@ -87,7 +87,8 @@ class BertTokenizer(keras.layers.Layer):
         "segment_ids", "padding_mask" (1 at tokens, 0 at padding).
 
     Raises:
-        ValueError: if the vocabulary is unusable, `max_length` leaves no room, or texts are no texts.
+        ValueError: if the vocabulary cannot be used, `max_length` leaves no room, or texts are
+            no texts.
         FileNotFoundError: if the vocabulary file is not there.
 
     Example:
@@ -171,21 +172,24 @@ class BertTokenizer(keras.layers.Layer):
 
     def __call__(self, texts, text_pairs=None, **kwargs):
         """Turns texts to ids; see the class."""
+        texts = _to_tensor(texts, "texts")
         if text_pairs is not None:
             text_pairs = _to_tensor(text_pairs, "text_pairs")
-        return super().__call__(_to_tensor(texts, "texts"), text_pairs, **kwargs)
+            if not texts.shape[:1].is_compatible_with(text_pairs.shape[:1]):
+                raise ValueError(
+                    "`texts` and `text_pairs` must be equally many. "
+                    f"Received: {texts.shape[0]} and {text_pairs.shape[0]}"
+                )
+        return super().__call__(texts, text_pairs, **kwargs)
 
     def call(self, texts, text_pairs=None, max_length=None, pad_to_max_length=False):
         """Turns a tensor of texts to ids; see the class."""
         max_length = _check_max_length(max_length or self.max_length, text_pairs is not None)
         is_single = len(texts.shape) == 0
-        rows = [tf.expand_dims(x, 0) if is_single else x for x in (texts, text_pairs) if x is not None]
+        rows = [texts] if text_pairs is None else [texts, text_pairs]
+        if is_single:
+            rows = [tf.expand_dims(row, 0) for row in rows]
         batch = tf.shape(rows[0])[0]
-        if len(rows) == 2 and rows[0].dtype == tf.string:
-            # Texts and pairs line up, or both lie wrong without a word.
-            with tf.control_dependencies([tf.debugging.assert_equal(batch, tf.shape(rows[1])[0],
-                "`texts` and `text_pairs` must be of one length.")]):
-                rows[1] = tf.identity(rows[1])
         pieces, lengths = self._tokenize_rows(rows)
         outputs = packing.pack(
             pieces,
@@ -256,7 +260,8 @@ class BertTokenizer(keras.layers.Layer):
     def _tokenize_rows(self, rows):
         """Lays the texts end to end and cuts them; returns (pieces [n], lengths [rows])."""
         if rows[0].dtype == tf.string:
-            texts = tf.concat(rows, 0)
+            # Stacked, not concatenated: that fails where texts and pairs are not equally many.
+            texts = tf.reshape(tf.stack(rows), [-1])
             joined = tf.strings.reduce_join(texts, separator="\n") + "\n"
             data = tf.cast(tf.io.decode_raw(joined, tf.uint8), tf.int32)
             row_starts = tf.cumsum(tf.strings.length(texts) + 1, exclusive=True)

@@ -28,7 +28,7 @@ def _normalizer(**rules):
 
 
 def _mapping(normalize, code_points):
-    """Returns (`from` [n], `to` [n, longest], -1 padded) of the code points that `normalize` changes."""
+    """Returns the code points that `normalize` changes [n], and to what [n, longest]."""
     changed = [(cp, normalize(chr(cp))) for cp in code_points]
     changed = [(cp, [ord(c) for c in to]) for cp, to in changed if to != chr(cp)]
     longest = max(len(to) for _, to in changed)

@@ -66,7 +66,7 @@ def pack(pieces, lengths, pair_lengths, max_length, pad_to_max_length, special_i
     in_second = tf.zeros_like(source)
     if pair_lengths is not None:
         after_first = column - (first + 2)
-        in_second = tf.cast(tf.logical_and(after_first >= 0, column < total), tf.int32)
+        in_second = tf.where(tf.logical_and(after_first >= 0, column < total), 1, 0)
         pair_starts = tf.expand_dims(pair_starts, 1)
         source = tf.where(in_second > 0, pair_starts + after_first, source)
         is_pair_piece = tf.logical_and(in_second > 0, column < total - 1)

@@ -31,8 +31,9 @@ def code_point_kinds():
 def normalized_code_points(lowercase, strip_accents):
     """Returns what each code point becomes.
 
-    Accents are stripped before letters are lowered, as in Hugging Face's `BertNormalizer`: canonical
-    decomposition (NFD), nonspacing marks (Mn) dropped, then each character's own lower case.
+    Accents are stripped before letters are lowered, as in Hugging Face's `BertNormalizer`:
+    canonical decomposition (NFD), nonspacing marks (Mn) dropped, then each character's own lower
+    case.
 
     Args:
         lowercase: bool.

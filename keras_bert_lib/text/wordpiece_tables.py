@@ -16,6 +16,7 @@ UNKNOWN_ISOLATED = 2  # punctuation or an ideograph that stands in no piece
 DEAD = 0
 
 PAGE = 256
+_WINDOW = 8192  # slots that the double array's builder looks at together
 
 
 class WordPieceTables(NamedTuple):
@@ -74,7 +75,11 @@ def build_wordpiece_tables(vocabulary, lowercase, strip_accents, split_on_cjk, s
     is_isolated = set(isolated)
     words, suffixes = [], []
     for text, is_suffix, i in pieces:
-        if text and all(c in symbol_of for c in text) and (len(text) == 1 or not is_isolated & set(text)):
+        if (
+            text
+            and all(c in symbol_of for c in text)
+            and (len(text) == 1 or not is_isolated & set(text))
+        ):
             (suffixes if is_suffix else words).append(([symbol_of[c] for c in text], i))
     words += [([special_symbols[token]], vocabulary.index(token)) for token in special_tokens]
     trie = _build_double_array(words, suffixes, unknown_in_word + 1 + len(in_words))
@@ -141,50 +146,66 @@ def _build_trie(words, suffixes):
 def _build_double_array(words, suffixes, num_symbols):
     """Packs the trie of pieces to a double array.
 
-    The child of state `s` by symbol `c` is slot `base[s] + c`, and is real if `label` there is `c`. No
-    two states share a base, so the label alone tells whose child a slot is. Slots below `num_symbols`
-    stay empty: a state without children has base 0, and finds nothing there.
+    The child of state `s` by symbol `c` is slot `base[s] + c`, and is real if `label` there is `c`.
+    No two states share a base, so the label alone tells whose child a slot is. Slots below
+    `num_symbols` stay empty: a state without children has base 0, and finds nothing there.
     """
     children, piece_of_node = _build_trie(words, suffixes)
-    size = 2 * (num_symbols + len(children)) + 4096
-    slot = np.full(len(children), -1, np.int64)
-    base_of_node = np.zeros(len(children), np.int64)
-
-    # Bits of a Python integer serve as the sets of free slots and of unused bases: a shift and an
-    # `and` for each child find every base that fits.
+    size = 2 * (num_symbols + len(children)) + 2 * _WINDOW
+    is_free = np.ones(size, bool)
+    is_free[: num_symbols + 2] = False
+    is_unused_base = np.ones(size, bool)
+    is_unused_base[0] = False
+    slot = np.zeros(len(children), np.int64)
     slot[0], slot[1] = num_symbols, num_symbols + 1
-    free = (1 << size) - (1 << (num_symbols + 2))
-    unused = (1 << size) - 2  # base 0 means "no children"
-    offset = 0  # bits below are used up and have been shifted out
-    order = sorted(range(len(children)), key=lambda node: -len(children[node]))
-    order = [node for node in order if children[node]]
+    base_of_node = np.zeros(len(children), np.int64)
+    label = np.zeros(size, np.int64)
+
+    # Nodes with many children first, each at the first base where all of them find free slots. Bits
+    # of two Python integers serve as the sets of free slots and of unused bases in a window that
+    # moves up: a shift and an `and` for each child find all bases that fit.
+    order = sorted(
+        (node for node in range(len(children)) if children[node]),
+        key=lambda node: -len(children[node]),
+    )
     for count, node in enumerate(order):
         if count % 512 == 0:
-            skip = max((free & -free).bit_length() - 1 - num_symbols, 0)
-            free, unused, offset = free >> skip, unused >> skip, offset + skip
+            start = max(int(is_free.argmax()) - num_symbols, 0)
+            free, unused = _bits(is_free, start, num_symbols), _bits(is_unused_base, start, 0)
         symbols = list(children[node])
-        fitting = unused
-        for symbol in symbols:
-            fitting &= free >> symbol
-        base = (fitting & -fitting).bit_length() - 1
-        unused ^= 1 << base
-        free ^= sum(1 << symbol for symbol in symbols) << base
-        base_of_node[node] = base + offset
-        for symbol, child in children[node].items():
-            slot[child] = base + offset + symbol
+        while True:
+            fitting = unused
+            for symbol in symbols:
+                fitting &= free >> symbol
+            if fitting:
+                break
+            start += _WINDOW
+            free, unused = _bits(is_free, start, num_symbols), _bits(is_unused_base, start, 0)
+        first = (fitting & -fitting).bit_length() - 1
+        unused ^= 1 << first
+        free ^= sum(1 << symbol for symbol in symbols) << first
+        taken = start + first + np.array(symbols)
+        is_free[taken] = False
+        is_unused_base[start + first] = False
+        slot[list(children[node].values())] = taken
+        label[taken] = symbols
+        base_of_node[node] = start + first
 
-    slots = max(int(slot.max()), int(base_of_node.max())) + num_symbols + 1
-    base = np.zeros(slots, np.int64)
-    label = np.zeros(slots, np.int64)
-    piece = np.full(slots, -1, np.int64)
-    base[slot] = base_of_node
+    piece = np.full(size, -1, np.int64)
     piece[slot] = piece_of_node
-    for node in order:
-        label[[slot[child] for child in children[node].values()]] = list(children[node])
+    base = np.zeros(size, np.int64)
+    base[slot] = base_of_node
+    end = max(int(slot.max()), int(base.max())) + num_symbols + 1
     return {
-        "base": _narrow(base),
-        "label": _narrow(label),
-        "piece": _narrow(piece),
+        "base": _narrow(base[:end]),
+        "label": _narrow(label[:end]),
+        "piece": _narrow(piece[:end]),
         "word_root": num_symbols,
         "suffix_root": num_symbols + 1,
     }
+
+
+def _bits(flags, start, extra):
+    """The flags from `start` on, as many as a window has and `extra`, as bits of an integer."""
+    flags = np.packbits(flags[start : start + _WINDOW + extra], bitorder="little")
+    return int.from_bytes(flags.tobytes(), "little")
