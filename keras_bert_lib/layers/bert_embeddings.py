@@ -124,11 +124,11 @@ class BertEmbeddings(keras.layers.Layer):
             )
         seq = ops.shape(token_ids)[1]
         positions = ops.convert_to_tensor(self.position_embedding)[:seq]  # [s, h]
-        x = ops.take(self.token_embedding, token_ids, axis=0)  # [b, s, h]
+        x = lookup(self.token_embedding, token_ids)  # [b, s, h]
         if segment_ids is None:
             x = x + (positions + ops.convert_to_tensor(self.segment_embedding)[0])
         else:
-            x = x + positions + ops.take(self.segment_embedding, segment_ids, axis=0)
+            x = x + positions + lookup(self.segment_embedding, segment_ids)
         x = self.layer_norm(ops.cast(x, self.compute_dtype))
         return self.dropout_layer(x, training=training)
 
@@ -144,6 +144,14 @@ class BertEmbeddings(keras.layers.Layer):
             "layer_norm_eps": self.layer_norm_eps,
             "initializer_range": self.initializer_range,
         }
+
+
+def lookup(table, ids):
+    """Returns the rows of `table` `[n, h]` at `ids` `[b, s]`, as `[b, s, h]`."""
+    # The reshape changes nothing but the gradient. Behind it TensorFlow has a dense one instead of
+    # slices: the tied matrix gets a dense one anyway, and replicas cannot always gather slices.
+    table = ops.reshape(table, table.shape)
+    return ops.take(table, ids, axis=0)
 
 
 def sinusoids(shape, dtype="float32"):

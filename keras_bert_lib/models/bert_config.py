@@ -247,7 +247,7 @@ class BertConfig:
                 'Only absolute positions can be read (position_embedding_type "absolute" in '
                 f"`config.json`). Received: position_embedding_type={position_type!r}"
             )
-        if "vocab_size" not in config:
+        if config.get("vocab_size") is None:
             raise ValueError(f"`config.json` has no `vocab_size`. Received: keys={sorted(config)}")
         # `transformers` may leave out what has the value of its own defaults, which are ours.
         fields = {

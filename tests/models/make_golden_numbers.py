@@ -54,7 +54,7 @@ def random_inputs(vocab_size, type_vocab_size, batch, seq, predictions, seed):
 
 
 def random_model(config, seed):
-    """Returns a BertForPreTraining with large random weights, also where BERT starts with 0 or 1."""
+    """Returns a BertForPreTraining whose weights are all random, biases and LayerNorm included."""
     import torch
     import transformers
 

@@ -1,0 +1,226 @@
+import os
+import tempfile
+
+import keras
+import numpy as np
+import tensorflow as tf
+from absl.testing import parameterized
+
+from keras_bert_lib.models import BertEncoder, BertPretrainer
+from tests.models.small_models import pretraining_batch, small_config, small_encoder
+
+METRICS = {"loss", "mlm_loss", "nsp_loss", "mlm_accuracy", "nsp_accuracy"}
+
+
+def log_softmax(x):
+    x = x - x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def expected_metrics(pretrainer, batch):
+    """The losses and accuracies of a batch, in NumPy."""
+    outputs = pretrainer(batch)
+    mlm, nsp = np.asarray(outputs["mlm_logits"]), np.asarray(outputs["nsp_logits"])
+    weights, ids = batch["masked_weights"], batch["masked_ids"]
+    labels = batch["next_sentence_labels"]
+    mlm_losses = -np.take_along_axis(log_softmax(mlm), ids[..., np.newaxis], -1)[..., 0]
+    nsp_losses = -np.take_along_axis(log_softmax(nsp), labels[:, np.newaxis], -1)[:, 0]
+    metrics = {
+        "mlm_loss": (mlm_losses * weights).sum() / weights.sum(),
+        "nsp_loss": nsp_losses.mean(),
+        "mlm_accuracy": ((mlm.argmax(-1) == ids) * weights).sum() / weights.sum(),
+        "nsp_accuracy": (nsp.argmax(-1) == labels).mean(),
+    }
+    return metrics | {"loss": metrics["mlm_loss"] + metrics["nsp_loss"]}
+
+
+def small_pretrainer(**changes):
+    return BertPretrainer(small_encoder(**changes))
+
+
+class BertPretrainerTest(parameterized.TestCase):
+    def assert_metrics(self, metrics, expected):
+        self.assertEqual(set(metrics), METRICS)
+        for name, value in expected.items():
+            np.testing.assert_allclose(metrics[name], value, rtol=1e-5, err_msg=name)
+
+    def test_outputs(self):
+        batch = pretraining_batch()
+        pretrainer = small_pretrainer()
+        outputs = pretrainer(batch)
+        self.assertEqual(tuple(outputs["mlm_logits"].shape), (6, 3, 40))
+        self.assertEqual(tuple(outputs["nsp_logits"].shape), (6, 2))
+        del batch["masked_positions"]
+        self.assertEqual(tuple(pretrainer(batch)["mlm_logits"].shape), (6, 12, 40))
+
+    def test_losses_and_metrics(self):
+        batch = pretraining_batch(batch=16)
+        pretrainer = small_pretrainer(initializer_range=0.5)
+        # So that some predictions are right.
+        at_positions = np.asarray(pretrainer(batch)["mlm_logits"]).argmax(-1)
+        batch["masked_ids"][::2] = at_positions[::2]
+        pretrainer.compile("sgd")
+        expected = expected_metrics(pretrainer, batch)
+        self.assertGreater(expected["mlm_accuracy"], 0.2)
+        metrics = pretrainer.evaluate(batch, batch_size=16, verbose=0, return_dict=True)
+        self.assert_metrics(metrics, expected)
+
+    def test_metrics_of_several_batches_are_those_of_all_predictions(self):
+        batch = pretraining_batch(batch=12)
+        pretrainer = small_pretrainer(initializer_range=0.5)
+        pretrainer.compile("sgd")
+        metrics = pretrainer.evaluate(batch, batch_size=4, verbose=0, return_dict=True)
+        expected = expected_metrics(pretrainer, batch)
+        del expected["loss"]  # Keras' own: the mean over batches
+        self.assert_metrics(metrics, expected)
+
+    def test_a_batch_with_nothing_masked(self):
+        batch = pretraining_batch()
+        batch["masked_weights"][:] = 0
+        pretrainer = small_pretrainer()
+        pretrainer.compile("sgd")
+        metrics = pretrainer.train_on_batch(batch, return_dict=True)
+        np.testing.assert_allclose(metrics["loss"], metrics["nsp_loss"], rtol=1e-6)
+        self.assertTrue(all(np.all(np.isfinite(w)) for w in pretrainer.get_weights()))
+
+    @parameterized.product(norm_first=[False, True])
+    def test_gradients_reach_every_weight(self, **changes):
+        pretrainer = small_pretrainer(**changes)
+        batch = pretraining_batch()
+        with tf.GradientTape() as tape:
+            loss = pretrainer.compute_loss(x=batch, y_pred=pretrainer(batch, training=True))
+        gradients = tape.gradient(loss, pretrainer.trainable_weights)
+        for weight, gradient in zip(pretrainer.trainable_weights, gradients):
+            self.assertIsNotNone(gradient, weight.path)
+            self.assertGreater(np.abs(tf.convert_to_tensor(gradient)).max(), 0, weight.path)
+
+    def test_the_embedding_is_tied(self):
+        pretrainer = small_pretrainer()
+        batch = pretraining_batch()
+        pretrainer.encoder.embeddings.token_embedding.assign(np.zeros([40, 16]))
+        pretrainer.mlm_head.bias.assign(np.arange(40.0))
+        logits = pretrainer(batch)["mlm_logits"]
+        np.testing.assert_array_equal(logits, np.broadcast_to(np.arange(40.0), (6, 3, 40)))
+
+    def test_overfits_32_examples(self):
+        config = small_config(
+            num_layers=1, hidden_size=32, hidden_dropout=0.0, attention_dropout=0.0
+        )
+        pretrainer = BertPretrainer(BertEncoder(config))
+        pretrainer.compile(keras.optimizers.Adam(5e-3))
+        batch = pretraining_batch(batch=32)
+        # Two predictions at one position would contradict each other.
+        batch["masked_positions"][:] = np.arange(3)
+        history = pretrainer.fit(batch, batch_size=32, epochs=150, verbose=0).history
+        self.assertLess(history["loss"][-1], 0.05)
+        self.assertEqual(history["mlm_accuracy"][-1], 1)
+        self.assertEqual(history["nsp_accuracy"][-1], 1)
+
+    def test_two_replicas_train_as_one_device(self):
+        config = small_config(num_layers=1, hidden_dropout=0.0, attention_dropout=0.0)
+        weights = BertPretrainer(BertEncoder(config)).get_weights()
+        # Half of a batch must differ from the other in its number of predictions.
+        batch = pretraining_batch(batch=24, seed=2)
+        halves = batch["masked_weights"].reshape(3, 2, -1).sum(-1)
+        self.assertTrue(np.all(halves[:, 0] != halves[:, 1]))
+
+        def train(strategy):
+            with strategy.scope():
+                pretrainer = BertPretrainer(BertEncoder(config))
+                pretrainer.set_weights(weights)
+                pretrainer.compile(keras.optimizers.Adam(1e-2))
+            dataset = tf.data.Dataset.from_tensor_slices(batch).batch(8)
+            history = pretrainer.fit(dataset, epochs=3, verbose=0).history
+            metrics = pretrainer.evaluate(dataset, verbose=0, return_dict=True)
+            return history, metrics, pretrainer.get_weights()
+
+        devices = [device.name for device in tf.config.list_logical_devices("CPU")]
+        self.assertLen(devices, 2)
+        history, metrics, new_weights = train(tf.distribute.get_strategy())
+        two_history, two_metrics, two_weights = train(
+            tf.distribute.MirroredStrategy([name.removeprefix("/device:") for name in devices])
+        )
+        for name in METRICS:
+            np.testing.assert_allclose(history[name], two_history[name], rtol=1e-5, err_msg=name)
+            np.testing.assert_allclose(metrics[name], two_metrics[name], rtol=1e-5, err_msg=name)
+        for one, two, old in zip(new_weights, two_weights, weights):
+            np.testing.assert_allclose(one, two, atol=1e-4)
+            self.assertGreater(np.abs(one - old).max(), 1e-3)
+
+    def test_dropout_under_two_replicas(self):
+        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+            pretrainer = small_pretrainer(num_layers=1)
+            pretrainer.compile("adam")
+        dataset = tf.data.Dataset.from_tensor_slices(pretraining_batch(batch=8)).batch(4)
+        history = pretrainer.fit(dataset, epochs=2, verbose=0).history
+        self.assertTrue(np.all(np.isfinite(history["loss"])))
+
+    @parameterized.parameters("mixed_bfloat16", "mixed_float16")
+    def test_mixed_precision(self, policy):
+        batch = pretraining_batch()
+        encoder = small_encoder(num_layers=1)
+        full = BertPretrainer(encoder)
+        mixed = BertPretrainer(BertEncoder(encoder.config, dtype=policy))
+        self.assertEqual(mixed.mlm_head.dense.compute_dtype, policy[6:])
+        mixed.set_weights(full.get_weights())
+        outputs = mixed(batch)
+        for name, x in full(batch).items():
+            self.assertEqual(outputs[name].dtype, tf.float32)
+            np.testing.assert_allclose(outputs[name], x, atol=0.02)
+
+    @parameterized.parameters("float32", "mixed_bfloat16", "mixed_float16")
+    def test_training_goes_on_from_a_keras_file_to_the_bit(self, policy):
+        batch = pretraining_batch()
+        pretrainer = BertPretrainer(BertEncoder(small_config(num_layers=1), dtype=policy))
+        pretrainer.compile(keras.optimizers.Adam(1e-2), steps_per_execution=2)
+        pretrainer.fit(batch, batch_size=2, epochs=1, verbose=0, shuffle=False)
+        path = os.path.join(tempfile.mkdtemp(), "pretrainer.keras")
+        pretrainer.save(path)
+        loaded = keras.models.load_model(path)
+        self.assertEqual(loaded.get_config(), pretrainer.get_config())
+        self.assertEqual(loaded.steps_per_execution, 2)
+        # The dropout masks too go on where they were.
+        options = {"batch_size": 2, "epochs": 3, "verbose": 0, "shuffle": False}
+        history = pretrainer.fit(batch, **options).history
+        self.assertEqual(loaded.fit(batch, **options).history, history)
+        self.assertLess(history["loss"][-1], history["loss"][0])
+        for ours, theirs in zip(pretrainer.get_weights(), loaded.get_weights()):
+            np.testing.assert_array_equal(ours, theirs)
+
+    def test_weights_file_keeps_the_random_states(self):
+        batch = pretraining_batch()
+        pretrainer, other = small_pretrainer(), small_pretrainer()
+        path = os.path.join(tempfile.mkdtemp(), "pretrainer.weights.h5")
+        pretrainer(batch, training=True)
+        pretrainer.save_weights(path)
+        other.load_weights(path)
+        np.testing.assert_array_equal(
+            pretrainer(batch, training=True)["mlm_logits"],
+            other(batch, training=True)["mlm_logits"],
+        )
+
+    def test_directory(self):
+        batch = pretraining_batch()
+        pretrainer = small_pretrainer()
+        directory = tempfile.mkdtemp()
+        pretrainer.save_pretrained(directory)
+        loaded = BertPretrainer.from_pretrained(directory, dtype="mixed_bfloat16")
+        self.assertEqual(loaded.encoder.blocks[0].compute_dtype, "bfloat16")
+        loaded = BertPretrainer.from_pretrained(directory)
+        for name, x in pretrainer(batch).items():
+            np.testing.assert_array_equal(loaded(batch)[name], x)
+
+    def test_a_loss_given_to_compile_wins(self):
+        batch = pretraining_batch()
+        pretrainer = small_pretrainer()
+        pretrainer.compile("sgd", loss={"nsp_logits": lambda y, x: keras.ops.mean(x**2) + 7.0})
+        dataset = tf.data.Dataset.from_tensors(
+            (batch, {"nsp_logits": batch["next_sentence_labels"]})
+        )
+        metrics = pretrainer.evaluate(dataset, verbose=0, return_dict=True)
+        self.assertBetween(metrics["loss"], 7, 8)
+        self.assertBetween(metrics["mlm_loss"], 3, 5)
+
+    def test_bad_arguments(self):
+        with self.assertRaisesRegex(ValueError, "`encoder` must be a BertEncoder.*Received: .*3"):
+            BertPretrainer(3)
