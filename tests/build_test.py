@@ -34,7 +34,8 @@ def test_targets_depend_on_what_their_files_import():
 
 def test_file_is_as_written():
     text = (build_targets.ROOT / "BUILD").read_text("utf-8")
-    assert text == build_targets.render(build_targets.expected_targets()), HINT
+    same = text == build_targets.render(build_targets.expected_targets())
+    assert same, f"`BUILD` is not as its writer writes it. {HINT}"
 
 
 def test_dependencies_point_one_way():
