@@ -14,14 +14,15 @@ class ServingModule(tf.Module):
 
     Args:
         model: `BertClassifier` with a tokenizer.
-        max_length: int, most tokens of a text, special tokens included, or None for all that the
-            model has positions for (and the tokenizer allows).
+        max_length: int, most tokens of a text, special tokens included, or None for as many as the
+            model has positions for, the tokenizer allows, and `most` says.
+        most: int or None, see `max_length`.
 
     Raises:
         ValueError: if the model is none that can be exported, or `max_length` does not fit it.
     """
 
-    def __init__(self, model, max_length=None):
+    def __init__(self, model, max_length=None, most=None):
         super().__init__()
         if not isinstance(model, BertClassifier):
             raise ValueError(
@@ -35,7 +36,7 @@ class ServingModule(tf.Module):
             )
         positions = model.config.max_position_embeddings
         if max_length is None:
-            max_length = min(model.tokenizer.max_length, positions)
+            max_length = min(model.tokenizer.max_length, positions, most or positions)
         if not 3 <= max_length <= positions:
             raise ValueError(
                 f"`max_length` must lie between 3 and {positions}, the model's "

@@ -20,7 +20,7 @@ def tflite(
     quantization="dynamic_int8",
     interface="text",
     max_bytes=512,
-    max_length=128,
+    max_length=None,
     pairs=False,
     overwrite=False,
 ):
@@ -41,7 +41,8 @@ def tflite(
             activations quantized as they come).
         interface: "text" or "tokens".
         max_bytes: int, most bytes of a text (`interface="text"`).
-        max_length: int, most tokens of a text, special tokens included; longer ones are cut.
+        max_length: int, most tokens of a text, special tokens included; longer ones are cut. None:
+            128, or all that the model has positions for.
         pairs: bool, whether the model takes pairs of texts.
         overwrite: bool, whether to replace what stands at `path`.
 
@@ -66,13 +67,13 @@ def tflite(
     if max_bytes < 1:
         raise ValueError(f"`max_bytes` must be at least 1. Received: {max_bytes}")
     check_free(path, overwrite)
-    module = ServingModule(model, max_length)
+    module = ServingModule(model, max_length, most=128)
     if interface == "text":
         text = tf.TensorSpec([1, max_bytes], tf.int32, name="text")
         text_pair = tf.TensorSpec([1, max_bytes], tf.int32, name="text_pair") if pairs else None
         function = module.text_function(text, text_pair)
     else:
-        function = module.tokens_function([1, max_length])
+        function = module.tokens_function([1, module.max_length])
 
     # Strings do not exist in TFLite: the label is for the caller to look up.
     signature = tf.function(
