@@ -113,9 +113,12 @@ class AdamW(keras.optimizers.AdamW):
             scale = self.clip_norm / tf.maximum(tf.linalg.global_norm(grads), self.clip_norm)
             grads = [g * tf.cast(scale, g.dtype) for g in grads]
 
-        scalars = self._scalars(tf.cast(self.learning_rate, tf.float32))
+        # At the end of a dataset of unknown length the step has no data and fails; then nothing
+        # may be updated, so everything waits for the gradients.
+        with tf.control_dependencies(grads):
+            scalars = self._scalars(tf.cast(self.learning_rate, tf.float32))
+            self.iterations.assign_add(1)
         replica.merge_call(self._update_all, args=(variables, grads, scalars))
-        self.iterations.assign_add(1)
 
     def _scalars(self, learning_rate):
         # The kernel computes in float32, where 1 - 0.999 is off by 1e-5: the corrections must

@@ -1,5 +1,7 @@
 """The `tf.distribute` strategy that a name stands for."""
 
+import functools
+
 import tensorflow as tf
 
 
@@ -30,5 +32,13 @@ def create_strategy(name="auto"):
         return tf.distribute.get_strategy()
     if name in ("auto", "mirrored"):
         devices = gpus or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return _mirrored(tuple(device.name for device in devices))
     raise ValueError(f'`name` must be "auto", "one_device" or "mirrored". Received: {name!r}')
+
+
+# TensorFlow numbers the collectives of each strategy from the same start. A second strategy over
+# the same devices would find the first one's gradients under its numbers, of another shape, and
+# fail: hence one strategy for the same devices.
+@functools.cache
+def _mirrored(devices):
+    return tf.distribute.MirroredStrategy(list(devices))

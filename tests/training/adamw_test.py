@@ -9,7 +9,12 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from keras_bert_lib.training import AdamW, WarmupLinearDecay, create_optimizer
+from keras_bert_lib.training import (
+    AdamW,
+    WarmupLinearDecay,
+    create_optimizer,
+    create_strategy,
+)
 
 SHAPES = {"kernel": (2, 3), "bias": (3,)}
 STEPS = 20
@@ -191,11 +196,20 @@ class AdamWTest(parameterized.TestCase):
         # Short clipping: each replica's own gradient is longer than the global one, and
         # clipping it before the sum would show.
         one = train(small_model(), AdamW(0.05, clip_norm=0.1))
-        with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
+        with create_strategy("mirrored").scope():
             two = train(small_model(), AdamW(0.05, clip_norm=0.1))
         self.assertLen(one, 24)
         self.assertLess(one[-1], one[0] - 0.2)
         np.testing.assert_allclose(two, one, rtol=1e-5)
+
+    def test_end_of_data_is_no_step(self):
+        # Keras runs the step once more to find that there are no more data, and its own
+        # optimizers then count that as an iteration.
+        model = small_model()
+        model.compile(AdamW(0.05), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        dataset = tf.data.Dataset.from_tensor_slices(small_data()).batch(16)
+        model.fit(dataset.filter(lambda *_: True), epochs=5, verbose=0)
+        self.assertEqual(int(model.optimizer.iterations), 20)
 
     def test_saved_model_trains_on_as_if_never_saved(self):
         model = small_model()

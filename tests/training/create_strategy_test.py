@@ -16,6 +16,7 @@ class CreateStrategyTest(absltest.TestCase):
         strategy = create_strategy("mirrored")
         self.assertIsInstance(strategy, tf.distribute.MirroredStrategy)
         self.assertEqual(strategy.num_replicas_in_sync, 2)
+        self.assertIs(create_strategy("mirrored"), strategy)
 
     def test_unknown_name(self):
         with self.assertRaisesRegex(ValueError, "Received: 'two'"):
