@@ -308,7 +308,6 @@ def write_directory(directory, config, variables, tokenizer=None, overwrite=Fals
     """
     directory = os.fspath(directory)
     check_target(directory, overwrite)
-    os.makedirs(directory, exist_ok=True)
     # `transformers` keeps the prefix for models with a head.
     prefix = "" if config["architectures"] == ["BertModel"] else "bert."
     tensors = {}
@@ -316,6 +315,7 @@ def write_directory(directory, config, variables, tokenizer=None, overwrite=Fals
         for tensor, array in zip(tensors_of(name), split(name, np.asarray(variable))):
             head = tensor.startswith(("cls.", "classifier."))
             tensors[tensor if head else prefix + tensor] = array
+    os.makedirs(directory, exist_ok=True)
     # Within the directory: os.replace does not cross file systems.
     temporary = tempfile.mkdtemp(prefix=".saving-", dir=directory)
     try:
