@@ -1,6 +1,6 @@
 """Exports a fine-tuned model directory as a SavedModel that takes text.
 
-    python export/export_saved_model.py --model=my-classifier --output=serving/1
+python export/export_saved_model.py --model=my-classifier --output=serving/1
 """
 
 from absl import app, flags

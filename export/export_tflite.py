@@ -1,6 +1,6 @@
 """Exports a fine-tuned model directory as a TFLite file that takes text.
 
-    python export/export_tflite.py --model=my-classifier --output=my-classifier.tflite
+python export/export_tflite.py --model=my-classifier --output=my-classifier.tflite
 """
 
 from absl import app, flags

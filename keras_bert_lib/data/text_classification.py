@@ -23,7 +23,7 @@ def text_classification(
     text_pair_column=None,
     labels=None,
     max_length=128,
-    shuffle=False,
+    shuffle=True,
     seed=0,
     pad_to_max_length=False,
 ):
@@ -45,8 +45,8 @@ def text_classification(
         text_pair_column: the column of second texts; None for single texts.
         labels: the labels in the order of their ids. By default those that occur, sorted.
         max_length: longer texts, or pairs, are truncated. In pieces, special tokens included.
-        shuffle: whether to shuffle anew in every epoch; for training. Otherwise the order of the
-            source is kept.
+        shuffle: whether to shuffle anew in every epoch, as training wants it. Off, the order of
+            the source is kept, as `predict` wants it.
         seed: int; data sets with the same seed shuffle alike.
         pad_to_max_length: whether to pad every batch to `max_length`, where shapes must not change
             (XLA compiles once a shape).
@@ -65,7 +65,7 @@ def text_classification(
         >>> texts = kbl.data.read_labelled_texts([("a fine film", "pos"), ("dull", "neg")])
         >>> texts.labels
         ['neg', 'pos']
-        >>> x, y = next(iter(kbl.data.text_classification(texts, tokenizer, batch_size=2)))
+        >>> x, y = next(iter(kbl.data.text_classification(texts, tokenizer, shuffle=False)))
         >>> x["token_ids"].numpy()
         array([[2, 5, 6, 8, 3],
                [2, 7, 3, 0, 0]], dtype=int32)

@@ -59,7 +59,7 @@ def test_raw_text_to_file(tmp_path):
         rows.append(f'"{make_sentence(rng, label)}",{label}')
     (tmp_path / "train.csv").write_text("\n".join(rows), "utf-8")
     classifier = kbl.BertClassifier.from_pretrained(tmp_path / "bert", labels=["animals", "tools"])
-    data = kbl.data.text_classification(tmp_path / "train.csv", tokenizer, 16, shuffle=True)
+    data = kbl.data.text_classification(tmp_path / "train.csv", tokenizer, 16)
     classifier.compile(kbl.training.create_optimizer(2e-3, total_steps=6 * len(data)))
     classifier.fit(data, epochs=6, verbose=0)
 
