@@ -1,5 +1,6 @@
 """Tells the kinds of files this library writes apart."""
 
+import contextlib
 import os
 
 
@@ -38,3 +39,14 @@ def kind_of(path):
     if head.startswith(b"PK") and path.endswith(".keras"):
         return "keras", path
     raise ValueError(f"{path} is neither a .tflite nor a .keras file. Give one, or a directory.")
+
+
+@contextlib.contextmanager
+def reading(path):
+    """Makes what a runtime says of a damaged file an error that names the file."""
+    try:
+        yield
+    except (RuntimeError, ValueError, OSError) as error:
+        if str(path) in str(error):
+            raise
+        raise ValueError(f"{path} cannot be read; it may be damaged. Received: {error}") from error

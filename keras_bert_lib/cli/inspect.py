@@ -26,14 +26,15 @@ def run(args):
     """Prints one fact a line, then the table that belongs to the kind."""
     kind, path = artifact.kind_of(args.path)
     print(f"{path}: {_TITLES[kind]}, {megabytes(path)}")
-    _INSPECTORS[kind](path)
+    native_logs.start_tensorflow()
+    with artifact.reading(path):
+        _INSPECTORS[kind](path)
 
 
 def _inspect_model(path):
-    from safetensors import safe_open
+    from keras_bert_lib.checkpoints import huggingface
 
-    with open(os.path.join(path, "config.json"), encoding="utf-8") as file:
-        config = json.load(file)
+    config = huggingface.read_config(path)
     _facts(
         architecture=", ".join(config.get("architectures") or []),
         layers=config.get("num_hidden_layers"),
@@ -49,11 +50,9 @@ def _inspect_model(path):
         with open(tokenizer, encoding="utf-8") as file:
             lowercase = json.load(file).get("do_lower_case", True)
         _facts(tokenizer="WordPiece, " + ("lowercased" if lowercase else "cased"))
-    weights = os.path.join(path, "model.safetensors")
-    if os.path.isfile(weights):
-        with safe_open(weights, "np") as tensors:
-            shapes = {name: tensors.get_slice(name).get_shape() for name in tensors.keys()}  # noqa: SIM118
-        _parameters(shapes)
+    with huggingface.open_weights(path) as tensors:
+        names = list(tensors.keys())
+        _parameters({name: tensors.get_slice(name).get_shape() for name in names})
 
 
 def _inspect_keras(path):

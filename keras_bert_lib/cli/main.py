@@ -72,8 +72,19 @@ def build_parser():
             allow_abbrev=False,
         )
         command.add_arguments(subparser)
-        subparser.set_defaults(run=command.run, if_interrupted=command.IF_INTERRUPTED)
+        subparser.set_defaults(command_parser=subparser, module=command)
     return parser
+
+
+def parse(argv=None):
+    """Parses the arguments of one command; exits with code 2 where they are wrong."""
+    args, rest = build_parser().parse_known_args(argv)
+    # argparse takes `text ...` as ended by the first option: `predict model --json text`.
+    if hasattr(args, "text") and not any(argument.startswith("-") for argument in rest):
+        args.text += rest
+    elif rest:
+        args.command_parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return args
 
 
 def main(argv=None):
@@ -85,15 +96,15 @@ def main(argv=None):
     Returns:
         The exit code: 0, 2 for bad input (after one line on standard error), 130 when interrupted.
     """
-    args = build_parser().parse_args(argv)
+    args = parse(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.use_absl_handler()
     name = f"keras-bert {args.command}"
     try:
-        args.run(args)
+        args.module.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print(f"\n{name}: interrupted. {args.if_interrupted}", file=sys.stderr)
+        print(f"\n{name}: interrupted. {args.module.IF_INTERRUPTED}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         # `keras-bert predict ... | head`: the reader has what it wanted. Python flushes standard

@@ -40,7 +40,7 @@ def run(args):
         check_readable(args.file, "--file")
     kind, path = artifact.kind_of(args.path)
     native_logs.start_tensorflow()
-    with native_logs.hidden():
+    with native_logs.hidden(), artifact.reading(path):
         answer = _load(kind, path)
     sys.stdout.reconfigure(encoding="utf-8")
     typed_by_hand = not args.text and not args.file and sys.stdin.isatty()

@@ -36,7 +36,7 @@ _MAX_HELD_OUT_EXAMPLES = 2000
 # A line of the progress bar, a point in the logs and a checkpoint for each.
 _STEPS_PER_EPOCH = 500
 # Arguments that may change between an interrupted training and the one that goes on with it.
-_NOT_SETTINGS = {"command", "run", "if_interrupted", "output", "strategy"}
+_NOT_SETTINGS = {"command", "command_parser", "module", "output", "strategy"}
 
 
 def add_arguments(parser):

@@ -1,0 +1,54 @@
+import json
+import os
+
+import pytest
+
+import keras_bert_lib as kbl
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts"),
+    [
+        ("model", ["a model directory", "layers: 1", "labels: neg, pos", "WordPiece, lowercased"]),
+        ("keras", ["a Keras file", "model: BertClassifier"]),
+        ("saved_model", ["a SavedModel", "in   text: string [?]", "out  label: string [?]"]),
+        ("tflite", ["a TFLite file", "in   text: int32 [1, 128]", "labels: neg, pos"]),
+    ],
+)
+def test_inspect_says_what_is_there(run_command, artifacts, kind, parts):
+    code, out, error = run_command("inspect", artifacts[kind])
+    assert (code, error) == (0, "")
+    for part in parts:
+        assert part in out
+
+
+@pytest.mark.parametrize("kind", ["model", "keras"])
+def test_parameters_are_counted(run_command, artifacts, kind):
+    _, out, _ = run_command("inspect", artifacts[kind])
+    model = kbl.BertClassifier.from_pretrained(artifacts["model"])
+    assert f"parameters: {model.count_params():,}" in out
+
+
+def test_tflite_ops_are_built_in(run_command, artifacts):
+    _, out, _ = run_command("inspect", artifacts["tflite"])
+    ops = out[out.index("ops: ") :]
+    assert "GATHER" in ops
+    assert "Flex" not in ops
+    assert "CUSTOM" not in ops
+
+
+def test_broken_files_give_one_line(run_command, artifacts, tmp_path):
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "config.json").write_text("{")
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights" / "config.json").write_text(json.dumps({"vocab_size": 3}))
+    (tmp_path / "weights" / "model.safetensors").write_bytes(b"\xff" * 64)
+    with open(artifacts["tflite"], "rb") as file:
+        (tmp_path / "cut.tflite").write_bytes(file.read()[:2000])
+    os.mkdir(tmp_path / "saved")
+    (tmp_path / "saved" / "saved_model.pb").write_bytes(b"nothing")
+    for name in ["broken", "weights", "cut.tflite", "saved", "absent"]:
+        code, _, error = run_command("inspect", tmp_path / name)
+        assert code == 2, name
+        assert str(tmp_path / name) in error
+        assert error.count("\n") == 1

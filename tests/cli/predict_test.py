@@ -1,0 +1,89 @@
+import io
+import json
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+import keras_bert_lib as kbl
+
+KINDS = ["model", "saved_model", "tflite", "keras"]
+TEXTS = ["the film was fine", "it was dull", "", "   ", "🙂", "rain and sun and rain", "cat"]
+
+
+def rows(out):
+    return [line.split("\t") for line in out.splitlines()]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_gives_the_answers_of_the_model(run_command, artifacts, kind):
+    model = kbl.BertClassifier.from_pretrained(artifacts["model"])
+    expected = model.predict_text(TEXTS)
+    assert len({answer["label"] for answer in expected}) == 2
+    code, out, error = run_command("predict", artifacts[kind], *TEXTS)
+    assert (code, error) == (0, "")
+    assert [row[0] for row in rows(out)] == [answer["label"] for answer in expected]
+    for row, answer in zip(rows(out), expected):
+        assert float(row[1]) == pytest.approx(answer["score"], abs=1e-3)
+    assert [row[2] for row in rows(out)] == TEXTS
+
+
+def test_numbered_versions_of_a_saved_model_are_found(run_command, artifacts):
+    code, out, _ = run_command("predict", artifacts["saved_model"].removesuffix("/1"), "cat")
+    assert code == 0
+    assert out == run_command("predict", artifacts["saved_model"], "cat")[1]
+
+
+def test_json_lines(run_command, artifacts):
+    _, out, _ = run_command("predict", artifacts["tflite"], "--json", *TEXTS)
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [answer["text"] for answer in answers] == TEXTS
+    assert all(0.5 <= answer["score"] <= 1 for answer in answers)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_bytes_of_any_kind_on_standard_input_are_answered(
+    run_command, artifacts, kind, monkeypatch
+):
+    data = b"the cat\r\n\nfilm \xff\xfe was\n\x00\n" + b"sun " * 5000 + b"\n" + b"x" * 10_000
+    stdin = SimpleNamespace(buffer=io.BytesIO(data), isatty=lambda: False)
+    monkeypatch.setattr(sys, "stdin", stdin)
+    code, out, _ = run_command("predict", artifacts[kind], "--json")
+    assert code == 0
+    answers = [json.loads(line) for line in out.splitlines()]
+    assert [answer["text"][:4] for answer in answers] == ["the ", "", "film", "\0", "sun ", "xxxx"]
+    # What is not UTF-8 changes no answer.
+    assert answers[2]["label"] == rows(run_command("predict", artifacts[kind], "film was")[1])[0][0]
+
+
+def test_file_gives_the_same_in_every_batch_size(run_command, artifacts, tmp_path):
+    (tmp_path / "texts.txt").write_text("\n".join(TEXTS), encoding="utf-8")
+    outs = {
+        run_command(
+            "predict", artifacts["saved_model"], "--file", tmp_path / "texts.txt", *options
+        )[1]
+        for options in [(), ("--batch-size", "2")]
+    }
+    assert len(outs) == 1
+    assert len(outs.pop().splitlines()) == len(TEXTS)
+
+
+@pytest.mark.parametrize(
+    ("argv", "part"),
+    [
+        (["absent", "text"], "absent: No such file or directory."),
+        (["{tmp}", "text"], "neither a model directory"),
+        (["{tmp}/other.bin", "text"], "neither a .tflite nor a .keras file"),
+        (["{model}", "text", "--file", "f"], "not both"),
+        (["{model}", "--file", "absent.txt"], "absent.txt: No such file or directory."),
+        (["{saved_model}", "a\tb", "--pairs"], "takes single texts"),
+        (["{tflite}", "a\tb", "--pairs"], "takes single texts"),
+    ],
+)
+def test_bad_input_gives_one_line(run_command, artifacts, tmp_path, argv, part):
+    (tmp_path / "other.bin").write_bytes(b"something else")
+    argv = [argument.format(tmp=tmp_path, **artifacts) for argument in argv]
+    code, _, error = run_command("predict", *argv)
+    assert code == 2
+    assert part in error
+    assert error.count("\n") == 1
