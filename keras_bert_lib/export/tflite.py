@@ -52,7 +52,7 @@ def tflite(
 
     Example:
         ```python
-        kbl.export.tflite(classifier, "model.tflite", quantization="dynamic_int8")
+        kbl.export.tflite(classifier, "phone.tflite", quantization="dynamic_int8")
         ```
     """
     path = Path(path)
