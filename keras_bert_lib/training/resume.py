@@ -137,7 +137,7 @@ class Resume(keras.callbacks.Callback):
     def _on_signal(self, signum, frame):
         signal.signal(signal.SIGINT, self._signal_handler)
         self._interrupted = True
-        print(f"\nStopping after this step; the state is saved to {self.path}.", flush=True)
+        print(f"\nStopping after this step; saving to {self.path} to go on from.", flush=True)
 
     def _stop(self):
         self._give_back()

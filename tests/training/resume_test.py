@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_bert_lib.models import BertConfig, BertEncoder, BertPretrainer
 from keras_bert_lib.training import Resume, create_optimizer, create_strategy
 
 STEPS_PER_EPOCH = 7
@@ -151,6 +152,41 @@ def test_mirrored_strategy(tmp_path):
     with pytest.raises(RuntimeError, match="broken"):
         fit(model(), Resume(tmp_path / "state.npz", 4), BreakAt(18))
     assert_same(fit(model(), Resume(tmp_path / "state.npz", 4)), unbroken, 17)
+
+
+def test_pretrainer_with_loss_scaling(tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
+    rng = np.random.RandomState(0)
+    examples, length, predictions = 24, 8, 2
+    inputs = {
+        "token_ids": rng.randint(1, 30, size=(examples, length)),
+        "segment_ids": np.tile([0, 0, 0, 0, 1, 1, 1, 1], (examples, 1)),
+        "padding_mask": np.ones((examples, length)),
+        "masked_positions": rng.randint(1, length, size=(examples, predictions)),
+        "masked_ids": rng.randint(1, 30, size=(examples, predictions)),
+        "next_sentence_labels": rng.randint(2, size=examples),
+    }
+    inputs = {name: array.astype("int32") for name, array in inputs.items()}
+    inputs["masked_weights"] = rng.randint(2, size=(examples, predictions)).astype("float32")
+
+    def dataset():
+        dataset = tf.data.Dataset.from_tensor_slices(inputs)
+        return dataset.shuffle(examples, seed=2).batch(6).repeat()
+
+    def model():
+        keras.utils.set_random_seed(1)
+        config = BertConfig(30, 16, num_layers=1, num_heads=2, intermediate_size=32)
+        model = BertPretrainer(BertEncoder(config))
+        model.compile(create_optimizer(0.01, STEPS))
+        return model
+
+    path = tmp_path / "state.npz"
+    unbroken = fit(model(), dataset=dataset())
+    with pytest.raises(RuntimeError, match="broken"):
+        fit(model(), Resume(path, 5), BreakAt(18), dataset=dataset())
+    resumed = fit(model(), Resume(path, 5), dataset=dataset())
+    assert_same(resumed, unbroken, 16)
+    assert resumed.epochs[3].keys() >= {"loss", "mlm_loss", "nsp_loss", "mlm_accuracy"}
 
 
 def test_after_the_end_only_the_weights_come_back(tmp_path):
