@@ -43,8 +43,8 @@ class Resume(keras.callbacks.Callback):
 
     Example:
         ```python
-        resume = kbl.training.Resume("run/state.npz", save_every=500)
-        model.fit(dataset.repeat(), steps_per_epoch=1000, epochs=10, callbacks=[resume])
+        resume = kbl.training.Resume("run/state.npz", save_every=5)
+        model.fit(dataset.repeat(), steps_per_epoch=10, epochs=2, callbacks=[resume])
         model.save_pretrained("run/model")
         os.remove("run/state.npz")
         ```
