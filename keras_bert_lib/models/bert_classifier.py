@@ -18,6 +18,9 @@ class BertClassifier(PretrainedModel):
     `compile(optimizer)` is enough: the loss is then the sparse categorical cross entropy of the
     logits and the metric accuracy. A `loss` or `metrics` given to `compile` wins.
 
+    `keras.models.load_model` reads a saved `.keras` file, compiled as it was, once
+    `keras_bert_lib` is imported.
+
     Args:
         encoder: `BertEncoder`.
         num_classes: int, number of classes; may be left out where `labels` are given.
@@ -139,7 +142,12 @@ class BertClassifier(PretrainedModel):
 
         Example:
             ```python
-            classifier.predict_text(["a fine film"])  # [{"label": "pos", "score": 0.98}]
+            import keras_bert_lib as kbl
+
+            tokenizer = kbl.BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "fine"])
+            encoder = kbl.BertEncoder(kbl.BertConfig.from_size("tiny", vocab_size=6))
+            classifier = kbl.BertClassifier(encoder, tokenizer=tokenizer, labels=["neg", "pos"])
+            classifier.predict_text(["fine"])  # [{"label": "pos", "score": 0.51}]
             ```
         """
         if self.tokenizer is None:
@@ -148,14 +156,9 @@ class BertClassifier(PretrainedModel):
                 "`BertClassifier(encoder, tokenizer=tokenizer)`, or set `classifier.tokenizer`. "
                 "Received: tokenizer=None"
             )
-        if isinstance(texts, str) or isinstance(text_pairs, str):
-            raise ValueError(
-                "`texts` must be a list of strings; put a single text in a list. "
-                f"Received: texts={texts!r}"
-            )
-        texts = list(texts)
+        texts = check_texts(texts, "texts")
         if text_pairs is not None:
-            text_pairs = list(text_pairs)
+            text_pairs = check_texts(text_pairs, "text_pairs")
             if len(text_pairs) != len(texts):
                 raise ValueError(
                     "`text_pairs` must be as long as `texts`. "
@@ -219,6 +222,20 @@ class BertClassifier(PretrainedModel):
             kwargs["tokenizer"] = BertTokenizer.from_pretrained(directory)
         kwargs.setdefault("dropout", huggingface_config.get("classifier_dropout"))
         return cls(BertEncoder(config, dtype=dtype), **kwargs)
+
+
+def check_texts(texts, name):
+    """Returns the argument called `name` as a list of strings."""
+    if isinstance(texts, (str, bytes)):
+        raise ValueError(
+            f"`{name}` must be a list of strings; put a single text in a list. "
+            f"Received: {name}={texts!r}"
+        )
+    texts = list(texts)
+    for i, text in enumerate(texts):
+        if not isinstance(text, (str, bytes)):
+            raise ValueError(f"`{name}` must hold strings only. Received at index {i}: {text!r}")
+    return texts
 
 
 def check_labels(labels, num_classes):

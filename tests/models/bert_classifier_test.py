@@ -183,5 +183,7 @@ class BertClassifierTest(parameterized.TestCase):
             small_classifier().predict_text(["a"])
         with self.assertRaisesRegex(ValueError, "list of strings.*Received: texts='a'"):
             text_classifier().predict_text("a")
+        with self.assertRaisesRegex(ValueError, "`text_pairs`.*Received at index 1: 3"):
+            text_classifier().predict_text(["a", "b"], ["a", 3])
         with self.assertRaisesRegex(ValueError, "Received: 2 texts, 1 text_pairs"):
             text_classifier().predict_text(["a", "b"], ["c"])
