@@ -151,7 +151,8 @@ def lookup(table, ids):
     # The reshape changes nothing but the gradient. Behind it TensorFlow has a dense one instead of
     # slices: the tied matrix gets a dense one anyway, and replicas cannot always gather slices.
     table = ops.reshape(table, table.shape)
-    return ops.take(table, ids, axis=0)
+    # Keras builds a model with the mean of the replicas' batches, whose ids are floats.
+    return ops.take(table, ops.cast(ids, "int32"), axis=0)
 
 
 def sinusoids(shape, dtype="float32"):

@@ -147,7 +147,7 @@ class PretrainingDatasetTest(parameterized.TestCase):
         assert np.isfinite(history.history["loss"]).all()
 
     def test_two_devices_share_a_batch(self):
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        strategy = kbl.training.create_strategy("mirrored")
         expected = stream(make())
         shared = strategy.experimental_distribute_dataset(make())
         for x, both in zip(expected, shared):

@@ -152,7 +152,7 @@ class TextClassificationTest(parameterized.TestCase):
         assert history.history["accuracy"][-1] == 1.0
 
     def test_two_devices_share_a_batch(self):
-        strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+        strategy = kbl.training.create_strategy("mirrored")
         rows = make_rows(40)
         plain = text_classification(rows, TOKENIZER, batch_size=10, shuffle=False)
         shared = strategy.experimental_distribute_dataset(plain)

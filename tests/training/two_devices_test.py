@@ -83,14 +83,7 @@ TASKS = {
     "task",
     [
         "pretrainer",
-        pytest.param(
-            "classifier",
-            marks=pytest.mark.xfail(
-                strict=False,
-                reason="Keras builds metrics on the replicas' mean batch, whose ids are floats; "
-                "the lookup in BertEmbeddings must cast them",
-            ),
-        ),
+        "classifier",
     ],
 )
 def test_two_devices_train_like_one(task):
