@@ -325,9 +325,10 @@ def write_directory(directory, config, variables, tokenizer=None, overwrite=Fals
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary)
         # `transformers` asks for the format before it reads.
-        safetensors.numpy.save_file(
-            tensors, os.path.join(temporary, WEIGHTS_FILE), metadata={"format": "pt"}
-        )
+        weights_path = os.path.join(temporary, WEIGHTS_FILE)
+        safetensors.numpy.save_file(tensors, weights_path, metadata={"format": "pt"})
+        # It comes out readable by its owner alone; a server may run as somebody else.
+        shutil.copymode(os.path.join(temporary, CONFIG_FILE), weights_path)
         for name in sorted(os.listdir(temporary)):
             os.replace(os.path.join(temporary, name), os.path.join(directory, name))
     finally:

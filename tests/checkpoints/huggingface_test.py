@@ -261,6 +261,8 @@ def test_an_interrupted_save_leaves_the_earlier_one(encoder, saved, failing):
 
 def test_saving_again(encoder, tmp_path):
     encoder.save_pretrained(tmp_path / "new" / "model")
+    modes = {path.stat().st_mode for path in (tmp_path / "new" / "model").iterdir()}
+    assert len(modes) == 1, "a server that may read one file may read them all"
     first = files(tmp_path / "new" / "model")
     assert set(first) == {"config.json", "model.safetensors"}
     encoder.save_pretrained(tmp_path / "new" / "model")
