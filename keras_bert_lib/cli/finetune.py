@@ -58,7 +58,9 @@ def add_arguments(parser):
         help="peak learning rate; small models take more, such as 3e-4",
     )
     parser.add_argument(
-        "--max-length", type=positive_int, default=128, help="most tokens of a text"
+        "--max-length",
+        type=positive_int,
+        help="most tokens of a text (default: 128, or what the model takes if that is less)",
     )
     parser.add_argument(
         "--strategy",
@@ -144,7 +146,7 @@ def finetune(
         epochs: Times over the training rows.
         batch_size: Rows in a step.
         learning_rate: The peak.
-        max_length: Most tokens of a text.
+        max_length: Most tokens of a text; None for 128, or what the model takes if that is less.
         strategy: A name of `STRATEGIES`.
         seed: int.
         verbose: As in `fit`.
@@ -169,6 +171,8 @@ def finetune(
             config, tokenizer = model
             encoder = BertEncoder(config)
         positions = encoder.config.max_position_embeddings
+        if max_length is None:
+            max_length = min(128, positions)
         if max_length > positions:
             raise ValueError(
                 f"The model takes {positions} tokens at most. Lower --max-length. "

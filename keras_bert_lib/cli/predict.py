@@ -51,7 +51,9 @@ def run(args):
         if args.pairs:
             parts = [line.partition("\t") for line in batch]
             texts, pairs = [part[0] for part in parts], [part[2] for part in parts]
-        for line, (label, score) in zip(batch, answer(texts, pairs)):
+        with native_logs.hidden():  # The first batch makes the runtime introduce itself.
+            answers = answer(texts, pairs)
+        for line, (label, score) in zip(batch, answers):
             if args.json:
                 print(json.dumps({"label": label, "score": score, "text": line}))
             else:

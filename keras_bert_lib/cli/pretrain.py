@@ -129,10 +129,11 @@ def run(args):
         f"On held-out text: masked-piece loss {results['mlm_loss']:.3f}, the right piece in "
         f"{results['mlm_accuracy']:.1%}; next sentence right in {results['nsp_accuracy']:.1%}."
     )
-    print(f"Wrote {args.output}. Its curves: tensorboard --logdir {args.output}/logs")
+    print(f"Wrote {args.output}.")
     next_step(
         f"keras-bert finetune --train train.csv --model {args.output} --output my-classifier",
         f"keras-bert inspect {args.output}",
+        *([f"tensorboard --logdir {args.output}/logs"] if _has_tensorboard() else []),
     )
 
 
@@ -227,7 +228,7 @@ def pretrain(
             optimizer=create_optimizer(learning_rate, total_steps=epochs * steps_per_epoch)
         )
     callbacks = [Resume(state, save_every=_STEPS_PER_EPOCH)]
-    if importlib.util.find_spec("tensorboard"):
+    if _has_tensorboard():
         callbacks.append(keras.callbacks.TensorBoard(os.path.join(output, "logs")))
     _write_settings(settings_path, settings)
     pretrainer.fit(
@@ -264,6 +265,11 @@ def held_out_examples(source, tokenizer, max_length, whole_word=False):
     with native_logs.hidden():
         batches = list(batches.take(_MAX_HELD_OUT_EXAMPLES // batch_size).as_numpy_iterator())
     return {key: np.concatenate([batch[key] for batch in batches]) for key in batches[0]}
+
+
+def _has_tensorboard():
+    """Whether logs can be written; `pip install tensorboard` brings it."""
+    return importlib.util.find_spec("tensorboard") is not None
 
 
 def _max_predictions(max_length):
