@@ -41,6 +41,29 @@ def kind_of(path):
     raise ValueError(f"{path} is neither a .tflite nor a .keras file. Give one, or a directory.")
 
 
+def load_classifier(path):
+    """Loads the `BertClassifier` in a model directory.
+
+    Raises:
+        ValueError: Where the directory holds a model that was not fine-tuned to label texts.
+    """
+    from keras_bert_lib.checkpoints import huggingface
+    from keras_bert_lib.models import BertClassifier
+
+    kinds = huggingface.read_config(path).get("architectures") or []
+    if kinds and "BertForSequenceClassification" not in kinds:
+        raise ValueError(
+            f"{path} holds a {', '.join(kinds)}, which does not label texts. Fine-tune it first: "
+            f"keras-bert finetune --model {path} --train FILE --output DIR."
+        )
+    model = BertClassifier.from_pretrained(path)
+    if model.tokenizer is None:
+        raise ValueError(
+            f"{path} has no vocab.txt, so it takes no text. Copy there the one it was trained with."
+        )
+    return model
+
+
 @contextlib.contextmanager
 def reading(path):
     """Makes what a runtime says of a damaged file an error that names the file."""

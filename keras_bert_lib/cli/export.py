@@ -6,7 +6,7 @@ graph and need nothing but a stock runtime.
 
 import os
 
-from keras_bert_lib.cli import native_logs
+from keras_bert_lib.cli import artifact, native_logs
 from keras_bert_lib.cli.arguments import (
     check_output,
     check_readable,
@@ -89,7 +89,6 @@ def run(args):
     with native_logs.hidden():
         from keras_bert_lib import export
         from keras_bert_lib.data import read_labelled_texts
-        from keras_bert_lib.models import BertClassifier
 
         texts = text_pairs = None
         if args.verify:
@@ -97,7 +96,7 @@ def run(args):
                 args.verify, args.text_column, args.label_column, args.text_pair_column
             )
             texts, text_pairs = rows.texts, rows.text_pairs
-        model = BertClassifier.from_pretrained(args.model)
+        model = artifact.load_classifier(args.model)
         max_length = args.max_length or min(
             model.tokenizer.max_length, model.config.max_position_embeddings
         )

@@ -87,9 +87,7 @@ def _load(kind, path):
         return answer
 
     if kind == "model":
-        from keras_bert_lib.models import BertClassifier
-
-        model = BertClassifier.from_pretrained(path)
+        model = artifact.load_classifier(path)
     else:
         import keras
 

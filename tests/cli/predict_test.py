@@ -1,5 +1,6 @@
 import io
 import json
+import shutil
 import sys
 from types import SimpleNamespace
 
@@ -66,6 +67,17 @@ def test_file_gives_the_same_in_every_batch_size(run_command, artifacts, tmp_pat
     }
     assert len(outs) == 1
     assert len(outs.pop().splitlines()) == len(TEXTS)
+
+
+def test_model_that_was_not_fine_tuned_says_so(run_command, artifacts, tmp_path):
+    kbl.BertEncoder.from_pretrained(artifacts["model"]).save_pretrained(tmp_path / "encoder")
+    shutil.copytree(artifacts["model"], tmp_path / "no_vocab")
+    (tmp_path / "no_vocab" / "vocab.txt").unlink()
+    for name, part in [("encoder", "Fine-tune it first"), ("no_vocab", "no vocab.txt")]:
+        code, _, error = run_command("predict", tmp_path / name, "text")
+        assert code == 2
+        assert str(tmp_path / name) in error
+        assert part in error
 
 
 @pytest.mark.parametrize(
