@@ -1,0 +1,124 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import keras_bert_lib as kbl
+
+ROOT = Path(__file__).resolve().parents[1]
+SENTENCES = ["the cat sat on the mat .", "a dog ran home .", "rain fell all day .", "it slept ."]
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "benchmarks").is_dir(), reason="the benchmarks are not in this checkout"
+)
+
+
+def run(program, *arguments):
+    """Returns what a benchmark prints; its workers log to files of their own."""
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    process = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / program), *arguments],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr
+    return process.stdout
+
+
+def table(output):
+    """Returns the cells of the table's rows, by the first cell."""
+    rows = [line.strip("| ").split(" | ") for line in output.splitlines() if line.startswith("| ")]
+    return {row[0]: row[1:] for row in rows[1:]}
+
+
+@pytest.fixture
+def vocab(tmp_path):
+    words = sorted({word for sentence in SENTENCES for word in sentence.split()})
+    path = tmp_path / "vocab.txt"
+    kbl.text.save_vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words], path)
+    return path
+
+
+def pretrain_step(tmp_path, vocab, libraries):
+    # The program cuts the corpus in documents of 50,000 characters, and there must be two.
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text(" ".join(SENTENCES * 1200))
+    return run(
+        "pretrain_step.py",
+        f"--libraries={','.join(libraries)}",
+        f"--corpus={corpus}",
+        f"--vocab={vocab}",
+        "--shape=1x16",
+        "--batch_size=2",
+        "--max_length=32",
+        "--max_predictions=4",
+        "--steps=2",
+        "--rounds=1",
+    )
+
+
+def test_pretrain_step(tmp_path, vocab):
+    output = pretrain_step(tmp_path, vocab, ["keras_bert_lib", "modelgarden"])
+    rows = table(output)
+    assert "L1/H16, float32: batches of 2 x 32" in output
+    tokens_a_second, milliseconds, ratio, _ = rows[f"keras_bert_lib {kbl.__version__}"]
+    assert int(tokens_a_second.replace(",", "")) > 0
+    assert int(milliseconds) >= 0
+    assert ratio == "1.00"
+    # A peer is in the table, or is said to be missing.
+    assert len(rows) == 2 or "modelgarden left out: " in output
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+def test_pretrain_step_of_peers(tmp_path, vocab):
+    pytest.importorskip("keras_hub")
+    rows = table(pretrain_step(tmp_path, vocab, ["keras_bert_lib", "keras_hub", "transformers"]))
+    assert [name.split()[0] for name in rows] == ["keras_bert_lib", "keras_hub", "transformers"]
+
+
+def text_to_label(tmp_path, vocab, rows):
+    config = kbl.BertConfig(
+        vocab_size=len(kbl.text.load_vocabulary(vocab)),
+        hidden_size=16,
+        num_layers=1,
+        num_heads=2,
+        intermediate_size=32,
+    )
+    kbl.BertEncoder(config).save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "vocab.txt").write_text(vocab.read_text("utf-8"), "utf-8")
+    texts = tmp_path / "texts.tsv"
+    lines = [f"{sentence}\t{i % 2}\n" for i, sentence in enumerate(SENTENCES * 20)]
+    texts.write_text("".join(["sentence\tlabel\n", *lines]))
+    return run(
+        "text_to_label.py",
+        f"--rows={','.join(rows)}",
+        f"--model={tmp_path / 'model'}",
+        f"--texts={texts}",
+        f"--train={texts}",
+        "--limit=4",
+        "--rounds=1",
+    )
+
+
+def test_text_to_label(tmp_path, vocab):
+    rows = table(text_to_label(tmp_path, vocab, ["none", "keras"]))
+    assert list(rows) == ["keras_bert_lib, TFLite none", "keras_bert_lib, predict_text"]
+    for megabytes, agreement, *times in rows.values():
+        assert float(megabytes) >= 0
+        assert agreement == "100.0%"
+        assert len(times) == 3
+    assert all(cell.endswith("(1.00)") for cell in rows["keras_bert_lib, TFLite none"][2:])
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+def test_text_to_label_of_peers(tmp_path, vocab):
+    pytest.importorskip("keras_hub")
+    rows = table(text_to_label(tmp_path, vocab, ["keras", "keras_hub", "torch"]))
+    assert len(rows) == 3
+    assert all(agreement == "100.0%" for _, agreement, *_ in rows.values())
