@@ -16,6 +16,7 @@ from keras_bert_lib.cli import native_logs
 from keras_bert_lib.cli.arguments import (
     SIZES,
     STRATEGIES,
+    fraction,
     next_step,
     positive_float,
     positive_int,
@@ -34,7 +35,7 @@ _HOLD_OUT_EVERY = 20
 # Held-out loss is measured on at most this many examples.
 _MAX_HELD_OUT_EXAMPLES = 2000
 # A line of the progress bar, a point in the logs and a checkpoint for each.
-_STEPS_PER_EPOCH = 500
+_STEPS_PER_EPOCH = 1000
 # Arguments that may change between an interrupted training and the one that goes on with it.
 _NOT_SETTINGS = {"command", "command_parser", "module", "output", "strategy"}
 
@@ -67,6 +68,12 @@ def add_arguments(parser):
         help="one device, or all of them in step; auto takes all GPUs where there are several",
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of weights, examples and dropout")
+    parser.add_argument(
+        "--mask-share",
+        type=fraction,
+        default=0.15,
+        help="the share of pieces to predict; short trainings gain from more, such as 0.3",
+    )
     parser.add_argument(
         "--whole-word", action="store_true", help="mask all the pieces of a word together"
     )
@@ -121,6 +128,7 @@ def run(args):
         learning_rate=args.learning_rate,
         strategy=args.strategy,
         seed=args.seed,
+        mask_share=args.mask_share,
         whole_word=args.whole_word,
         # What else changes the training; a checkpoint is gone on with only if all is the same.
         settings={name: value for name, value in vars(args).items() if name not in _NOT_SETTINGS},
@@ -169,6 +177,7 @@ def pretrain(
     settings,
     strategy="auto",
     seed=1,
+    mask_share=0.15,
     whole_word=False,
     verbose="auto",
 ):
@@ -188,6 +197,7 @@ def pretrain(
         settings: Dict of what must be the same for a training to be gone on with.
         strategy: A name of `STRATEGIES`.
         seed: int.
+        mask_share: The share of pieces to predict. On held-out text it is BERT's 15%.
         whole_word: As in `pretraining_dataset`.
         verbose: As in `fit`.
 
@@ -211,7 +221,8 @@ def pretrain(
         tokenizer,
         batch_size,
         max_length=max_length,
-        max_predictions=_max_predictions(max_length),
+        max_predictions=math.ceil(mask_share * max_length),
+        masked_lm_prob=mask_share,
         whole_word=whole_word,
         seed=seed,
         repeat=True,
@@ -258,7 +269,7 @@ def held_out_examples(source, tokenizer, max_length, whole_word=False):
         tokenizer,
         batch_size,
         max_length=max_length,
-        max_predictions=_max_predictions(max_length),
+        max_predictions=math.ceil(0.15 * max_length),
         whole_word=whole_word,
         drop_remainder=False,
     )
@@ -270,10 +281,6 @@ def held_out_examples(source, tokenizer, max_length, whole_word=False):
 def _has_tensorboard():
     """Whether logs can be written; `pip install tensorboard` brings it."""
     return importlib.util.find_spec("tensorboard") is not None
-
-
-def _max_predictions(max_length):
-    return math.ceil(0.15 * max_length)
 
 
 def _batches(examples, batch_size):
