@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 
+from keras_bert_lib import __version__
 from keras_bert_lib.cli import native_logs, outside_keras, quickstart_corpus
 from keras_bert_lib.cli.arguments import megabytes, next_step
 from keras_bert_lib.cli.finetune import finetune, majority_accuracy
@@ -76,7 +77,6 @@ def run(args):
     plan = dataclasses.replace(_SMOKE if args.smoke else Plan(), seed=args.seed)
     files = Files(args.output)
     progress = Progress(files, plan)
-    native_logs.start_tensorflow()
     for number, (stage, title) in enumerate(_STAGES.items(), start=1):
         name = stage.__name__
         print(f"[{number}/{len(_STAGES)}] {title}", end="", flush=True)
@@ -85,6 +85,7 @@ def run(args):
             continue
         print()
         with progress.timed(name):
+            native_logs.start_tensorflow()
             results = stage(plan, files, progress.results)
         progress.finish(name, results)
     print_table(files, progress)
@@ -124,7 +125,10 @@ class Progress:
     def __init__(self, files, plan):
         self._files = files
         # A run is gone on with only if it would have come out the same from the start.
-        self._settings = dataclasses.asdict(plan) | {"python": platform.python_version()}
+        self._settings = dataclasses.asdict(plan) | {
+            "python": platform.python_version(),
+            "keras_bert_lib": __version__,
+        }
         self.results = {}
         self.seconds = {}
         before = self._read()
