@@ -121,7 +121,8 @@ def run(args):
             )
         report = None
         if args.verify:
-            report = export.verify(args.output, model, texts, text_pairs)
+            labels = [rows.labels[i] for i in rows.label_ids]
+            report = export.verify(args.output, model, texts, text_pairs, labels)
     print(f"Wrote {args.output}: {megabytes(args.output)}.")
     if report is not None:
         print(report)
