@@ -11,8 +11,8 @@ VERSION = re.search(
     r'^__version__ = "([^"]+)"', (ROOT / "keras_bert_lib/__init__.py").read_text("utf-8"), re.M
 ).group(1)
 
-# A lower bound is the oldest release the tests were run with, or the one that brought
-# what is used here; an upper bound stands where a next release is known to move an API.
+# A lower bound is the oldest release that the tests were run with; an upper bound stands where
+# a next release may move an API.
 INSTALL_REQUIRES = [
     "tensorflow>=2.20,<2.22",
     "keras>=3.12,<4",  # 3.12 is the last for Python 3.10; a newer Python gets a newer Keras
@@ -21,7 +21,7 @@ INSTALL_REQUIRES = [
     "absl-py>=2.1,<3",
     "safetensors>=0.5,<1",
     "huggingface_hub>=0.34,<3",
-    "tokenizers>=0.21,<0.24",  # learns vocabularies; nothing exported needs it
+    "tokenizers>=0.22,<0.24",  # learns vocabularies; nothing exported needs it
 ]
 
 EXTRAS_REQUIRE = {
