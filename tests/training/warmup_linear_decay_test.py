@@ -24,8 +24,8 @@ class WarmupLinearDecayTest(parameterized.TestCase):
         schedule = WarmupLinearDecay(0.1, total_steps=4, warmup_steps=4)
         np.testing.assert_allclose([schedule(s) for s in range(6)], [0, 0.025, 0.05, 0.075, 0, 0])
 
-    @pytest.mark.parity
     @parameterized.parameters((100, 10), (7, 0), (7, 7), (1000, 333))
+    @pytest.mark.parity
     def test_equals_transformers(self, total_steps, warmup_steps):
         import torch
         from transformers import get_linear_schedule_with_warmup
