@@ -1,8 +1,7 @@
 """BERT in Keras, from raw text to a file that takes raw text."""
 
-from keras_bert_lib import checkpoints, data, export, layers, models, text, training
-from keras_bert_lib.models import BertClassifier, BertConfig, BertEncoder, BertPretrainer
-from keras_bert_lib.text import BertTokenizer
+import os
+import sys
 
 __version__ = "0.1.0"
 
@@ -20,3 +19,11 @@ __all__ = [
     "text",
     "training",
 ]
+
+# The command imports each part when it comes to it, so that `keras-bert --help` need not wait for
+# TensorFlow. Programs get all of it at once: Keras loads a `.keras` file only if the classes in it
+# have been imported.
+if not os.path.basename(sys.argv[0]).startswith("keras-bert"):
+    from keras_bert_lib import checkpoints, data, export, layers, models, text, training
+    from keras_bert_lib.models import BertClassifier, BertConfig, BertEncoder, BertPretrainer
+    from keras_bert_lib.text import BertTokenizer
