@@ -40,10 +40,11 @@ class Plan:
     num_heads: int = 2
     initializer_range: float = 0.08  # BERT's 0.02 is for 768 wide; a narrow model learns late
     max_length: int = 64  # tokens: most docstrings say the essential first
-    steps: int = 4000
+    steps: int = 3000
     batch_size: int = 16
     learning_rate: float = 2e-3
     mask_share: float = 0.3  # twice BERT's: more to learn from in each of few steps
+    dropout: float = 0.0  # in pretraining, which does not see its text often enough to overfit
     epochs: int = 3
     classifier_batch_size: int = 32
     classifier_learning_rate: float = 1e-3
@@ -250,6 +251,7 @@ def pretraining(plan, files, results):
         max_length=plan.max_length,
         learning_rate=plan.learning_rate,
         mask_share=plan.mask_share,
+        dropout=plan.dropout,
         settings=dataclasses.asdict(plan),
         seed=plan.seed,
         verbose=_verbose(),
