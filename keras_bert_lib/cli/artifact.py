@@ -64,11 +64,23 @@ def load_classifier(path):
     return model
 
 
+def load_keras(path):
+    """Loads the model in a `.keras` file."""
+    import keras
+
+    # Keras finds only the classes that have been imported.
+    from keras_bert_lib import models, text, training  # noqa: F401
+
+    return keras.saving.load_model(path)
+
+
 @contextlib.contextmanager
 def reading(path):
     """Makes what a runtime says of a damaged file an error that names the file."""
     try:
         yield
+    except BrokenPipeError:  # The reader of what we print went away.
+        raise
     except (RuntimeError, ValueError, OSError) as error:
         if str(path) in str(error):
             raise

@@ -56,12 +56,7 @@ def _inspect_model(path):
 
 
 def _inspect_keras(path):
-    import keras
-
-    with native_logs.hidden():
-        import keras_bert_lib.models  # noqa: F401 - registers the classes
-
-        model = keras.saving.load_model(path)
+    model = artifact.load_keras(path)
     _facts(model=type(model).__name__, compiled="yes" if model.compiled else "no")
     _parameters({weight.path: tuple(weight.shape) for weight in model.weights})
 
@@ -100,7 +95,9 @@ def _inspect_tflite(path):
     labels = stock_runtime.read_labels(path)
     if labels:
         _facts(labels=_shortened(labels))
-    _ops(collections.Counter(detail["op_name"] for detail in interpreter._get_ops_details()))
+    ops = collections.Counter(detail["op_name"] for detail in interpreter._get_ops_details())
+    del ops["DELEGATE"]  # The interpreter's own, in place of ops that it counts too.
+    _ops(ops)
 
 
 def _facts(**facts):

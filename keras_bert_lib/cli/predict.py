@@ -89,11 +89,7 @@ def _load(kind, path):
     if kind == "model":
         model = artifact.load_classifier(path)
     else:
-        import keras
-
-        import keras_bert_lib.models  # noqa: F401 - registers the classes
-
-        model = keras.saving.load_model(path)
+        model = artifact.load_keras(path)
         if not hasattr(model, "predict_text"):
             raise ValueError(
                 f"{path} holds a {type(model).__name__}, which does not label texts. Fine-tune it "

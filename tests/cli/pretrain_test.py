@@ -78,9 +78,14 @@ def test_interrupted_pretraining_goes_on_to_the_same_result(
 
 def test_epochs_are_counted_on_the_corpus(run_command, arguments, tmp_path):
     position = arguments.index("--steps")
-    code, out, _ = run_command(*arguments[:position], "--epochs", "1", "--held-out", arguments[2])
+    code, out, _ = run_command(
+        *arguments[:position],
+        *("--epochs", "1", "--held-out", arguments[2], "--dropout", "0", "--mask-share", "0.3"),
+    )
     assert code == 0
     assert "Counting the examples" in out
+    # Without dropout here, with it when it is fine-tuned.
+    assert kbl.BertEncoder.from_pretrained(tmp_path / "bert").config.hidden_dropout == 0.1
 
 
 def test_bad_input_gives_one_line(run_command, arguments, tmp_path):
