@@ -92,7 +92,7 @@ def run(args):
     print_table(files, progress)
     # Each of these works as it stands.
     next_step(
-        f'keras-bert predict {shlex.quote(files.int8)} "Return the sine of x (in radians)."',
+        f'keras-bert predict {shlex.quote(files.int8)} "Wait until the thread ends."',
         f"keras-bert finetune --train {shlex.quote(files.train_rows)}"
         f" --validation {shlex.quote(files.held_out_rows)} --label-column area"
         f" --model {shlex.quote(files.bert)} --learning-rate {plan.classifier_learning_rate}"
@@ -118,6 +118,10 @@ class Files:
         self.float32 = os.path.join(folder, "classifier.tflite")
         self.int8 = os.path.join(folder, "classifier-int8.tflite")
         self.exported = (self.saved_model, self.float32, self.int8)
+
+    def name(self, path):
+        """A path as seen from the working directory: the same wherever that is called from."""
+        return os.path.relpath(path, self.folder)
 
 
 class Progress:
@@ -290,7 +294,7 @@ def exporting(plan, files, results):
                 max_length=plan.max_length,
                 overwrite=True,
             )
-    return {path: megabytes(path) for path in files.exported}
+    return {files.name(path): megabytes(path) for path in files.exported}
 
 
 def checking(plan, files, results):
@@ -317,7 +321,10 @@ def checking(plan, files, results):
         with open(report_path, encoding="utf-8") as file:
             report = json.load(file)
         same = sum(label == wanted for label, wanted in zip(report["labels"], expected))
-        reports[path] = {"agreement": same / len(texts), "ms_a_text": report["ms_a_text"]}
+        reports[files.name(path)] = {
+            "agreement": same / len(texts),
+            "ms_a_text": report["ms_a_text"],
+        }
     os.remove(texts_path)
     os.remove(report_path)
     return reports
@@ -367,9 +374,10 @@ def print_table(files, progress):
     print(f"  {'this model':38} {held_out['mlm_loss']:8.3f}")
     print(f"{'Exported file':40} {'size':>8}  same label as Keras  one text")
     for path in files.exported:
-        check = results["checking"][path]
+        name = files.name(path)
+        check = results["checking"][name]
         print(
-            f"  {os.path.relpath(path, files.folder):38} {results['exporting'][path]:>8}"
+            f"  {name:38} {results['exporting'][name]:>8}"
             f"  {check['agreement']:>19.2%}  {check['ms_a_text']:.2f} ms"
         )
     print(f"\nAll in {files.folder}, in {sum(progress.seconds.values()) / 60:.1f} minutes.")
