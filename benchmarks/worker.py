@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,7 +12,8 @@ class Worker:
     """A benchmark program, started again to measure one library.
 
     Libraries that were measured one after the other would be compared across whatever else the
-    machine was doing; so all workers live at once, and take turns.
+    machine was doing; so all workers live at once, and take turns. One whose turn it is not is
+    stopped: idle libraries keep threads that spin, or fetch data ahead, on cores that are measured.
 
     Args:
         name: str, what to call it in a table.
@@ -38,6 +40,7 @@ class Worker:
         Raises:
             RuntimeError: with the last line that the process wrote, if it has ended.
         """
+        self._process.send_signal(signal.SIGCONT)
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
@@ -49,6 +52,7 @@ class Worker:
             self._log.seek(0)
             last = (self._log.read().strip().splitlines() or ["no message"])[-1]
             raise RuntimeError(last)
+        self._process.send_signal(signal.SIGSTOP)
         return json.loads(line)
 
     def close(self):
