@@ -3,6 +3,8 @@
 python export/export_saved_model.py --model=my-classifier --output=serving/1
 """
 
+import sys
+
 from absl import app, flags
 
 import keras_bert_lib as kbl
@@ -27,8 +29,10 @@ def main(_):
             overwrite=FLAGS.overwrite,
         )
     except (OSError, ValueError) as error:
-        raise app.UsageError(str(error), exitcode=2) from None
+        print(f"export_saved_model: error: {error}", file=sys.stderr)
+        return 2
     print(f'Wrote {FLAGS.output}. Try it: keras-bert predict {FLAGS.output} "some text"')
+    return 0
 
 
 if __name__ == "__main__":

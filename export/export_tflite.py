@@ -3,6 +3,8 @@
 python export/export_tflite.py --model=my-classifier --output=my-classifier.tflite
 """
 
+import sys
+
 from absl import app, flags
 
 import keras_bert_lib as kbl
@@ -18,7 +20,9 @@ flags.DEFINE_enum(
 )
 flags.DEFINE_enum("interface", "text", ["text", "tokens"], "What the file takes.")
 flags.DEFINE_integer("max_bytes", 512, "Most bytes of a text.", lower_bound=1)
-flags.DEFINE_integer("max_length", 128, "Most tokens of a text.", lower_bound=3)
+flags.DEFINE_integer(
+    "max_length", None, "Most tokens of a text; 128 by default, or fewer positions."
+)
 flags.DEFINE_bool("pairs", False, "Whether the model takes pairs of texts.")
 flags.DEFINE_bool("overwrite", False, "Replace what stands at --output.")
 
@@ -38,8 +42,10 @@ def main(_):
             overwrite=FLAGS.overwrite,
         )
     except (OSError, ValueError) as error:
-        raise app.UsageError(str(error), exitcode=2) from None
+        print(f"export_tflite: error: {error}", file=sys.stderr)
+        return 2
     print(f'Wrote {FLAGS.output}. Try it: keras-bert predict {FLAGS.output} "some text"')
+    return 0
 
 
 if __name__ == "__main__":
