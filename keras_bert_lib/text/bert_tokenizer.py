@@ -184,7 +184,8 @@ class BertTokenizer(keras.layers.Layer):
 
     def call(self, texts, text_pairs=None, max_length=None, pad_to_max_length=False):
         """Turns a tensor of texts to ids; see the class."""
-        max_length = _check_max_length(max_length or self.max_length, text_pairs is not None)
+        max_length = self.max_length if max_length is None else max_length
+        _check_max_length(max_length, pairs=text_pairs is not None)
         is_single = len(texts.shape) == 0
         rows = [texts] if text_pairs is None else [texts, text_pairs]
         if is_single:

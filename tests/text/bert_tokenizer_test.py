@@ -304,6 +304,8 @@ class ErrorsTest(parameterized.TestCase):
         tokenizer = kbl.BertTokenizer([*SPECIALS, "a"])
         with self.assertRaisesRegex(ValueError, "at least 3.*Received: 2"):
             tokenizer(["a"], max_length=2)
+        with self.assertRaisesRegex(ValueError, "at least 3.*Received: 0"):
+            tokenizer(["a"], max_length=0)
         with self.assertRaisesRegex(ValueError, "at least 5.*Received: 4"):
             tokenizer(["a"], ["a"], max_length=4)
         with self.assertRaisesRegex(ValueError, "index 1: nan"):
