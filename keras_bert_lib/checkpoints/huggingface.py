@@ -6,11 +6,12 @@ import re
 import shutil
 import tempfile
 
-import ml_dtypes  # noqa: F401 (teaches NumPy bfloat16, which checkpoints may hold)
-import numpy as np
-import safetensors
 import safetensors.numpy
-from absl import logging
+
+from keras_bert_lib.checkpoints.checkpoint import Checkpoint
+from keras_bert_lib.checkpoints.load_weights import shortlist
+from keras_bert_lib.checkpoints.safetensors_source import SafetensorsSource, tensor_keys
+from keras_bert_lib.checkpoints.tensor_names import HEADS, tensors_by_name
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -23,71 +24,18 @@ _TOKENIZER_FILES = (
     "special_tokens_map.json",
 )
 
-# our name -> tensors of the file. Names leave out the file's `bert.` prefix. A kernel is
-# transposed: Keras has [in, out], PyTorch [out, in]. Query, key and value share one fused kernel.
-_EMBEDDINGS = {
-    "embeddings/token_embedding": ["embeddings.word_embeddings.weight"],
-    "embeddings/position_embedding": ["embeddings.position_embeddings.weight"],
-    "embeddings/segment_embedding": ["embeddings.token_type_embeddings.weight"],
-    "embeddings/layer_norm/gamma": ["embeddings.LayerNorm.weight"],
-    "embeddings/layer_norm/beta": ["embeddings.LayerNorm.bias"],
-}
-_BLOCK = {
-    "attention/qkv/kernel": [f"attention.self.{x}.weight" for x in ("query", "key", "value")],
-    "attention/qkv/bias": [f"attention.self.{x}.bias" for x in ("query", "key", "value")],
-    "attention/output/kernel": ["attention.output.dense.weight"],
-    "attention/output/bias": ["attention.output.dense.bias"],
-    "attention_norm/gamma": ["attention.output.LayerNorm.weight"],
-    "attention_norm/beta": ["attention.output.LayerNorm.bias"],
-    "intermediate/kernel": ["intermediate.dense.weight"],
-    "intermediate/bias": ["intermediate.dense.bias"],
-    "output/kernel": ["output.dense.weight"],
-    "output/bias": ["output.dense.bias"],
-    "output_norm/gamma": ["output.LayerNorm.weight"],
-    "output_norm/beta": ["output.LayerNorm.bias"],
-}
-# Not in `transformers`: the last LayerNorm of a pre-LN encoder.
-_FINAL_NORM = {
-    "final_norm/gamma": ["encoder.LayerNorm.weight"],
-    "final_norm/beta": ["encoder.LayerNorm.bias"],
-}
-_HEADS = {
-    "pooler/dense/kernel": ["pooler.dense.weight"],
-    "pooler/dense/bias": ["pooler.dense.bias"],
-    "mlm_head/dense/kernel": ["cls.predictions.transform.dense.weight"],
-    "mlm_head/dense/bias": ["cls.predictions.transform.dense.bias"],
-    "mlm_head/layer_norm/gamma": ["cls.predictions.transform.LayerNorm.weight"],
-    "mlm_head/layer_norm/beta": ["cls.predictions.transform.LayerNorm.bias"],
-    "mlm_head/bias": ["cls.predictions.bias"],
-    "nsp_head/dense/kernel": ["cls.seq_relationship.weight"],
-    "nsp_head/dense/bias": ["cls.seq_relationship.bias"],
-    "classifier/kernel": ["classifier.weight"],
-    "classifier/bias": ["classifier.bias"],
-}
 
-# The parts of a model that a checkpoint may lack, and that a model may have no use for.
-_OPTIONAL = ("pooler", "mlm_head", "nsp_head", "classifier")
-_UNUSED = ("pooler.", "cls.", "classifier.", "qa_outputs.")
-# Constants that older versions of `transformers` saved.
-_BUFFERS = ("embeddings.position_ids", "embeddings.token_type_ids")
-# The MLM head's matrix and bias under second names: copies, where they are tied.
-_TIED = {
-    "cls.predictions.decoder.weight": "embeddings.word_embeddings.weight",
-    "cls.predictions.decoder.bias": "cls.predictions.bias",
-}
+def matches(path):
+    """Returns whether `path` is a model directory in this layout."""
+    return os.path.exists(os.path.join(path, CONFIG_FILE))
 
 
-def tensors_of(name):
-    """Returns the names of the file's tensors that make up the weight with our `name`."""
-    block = re.fullmatch(r"block_(\d+)/(.+)", name)
-    if block and block[2] in _BLOCK:
-        return [f"encoder.layer.{block[1]}.{tensor}" for tensor in _BLOCK[block[2]]]
-    for names in (_EMBEDDINGS, _FINAL_NORM, _HEADS):
-        if name in names:
-            return names[name]
-    raise ValueError(
-        "The model has a weight that the Hugging Face layout has no name for; save it as a "
-        f"`.keras` file. Received: {name}"
+def open_checkpoint(path):
+    """Opens a model directory in this layout."""
+    return Checkpoint(
+        config=read_config(path),
+        source=open_weights(path),
+        directory=path,
     )
 
 
@@ -144,14 +92,8 @@ def has_tokenizer(directory):
     return os.path.exists(os.path.join(directory, VOCABULARY_FILE))
 
 
-def tensor_shape(directory, name):
-    """Returns the shape of the tensor `name` in a model directory, or None if there is none."""
-    with open_weights(directory) as file:
-        return tuple(file.get_slice(name).get_shape()) if name in file.keys() else None  # noqa: SIM118
-
-
 def open_weights(directory):
-    """Opens the `model.safetensors` of a model directory."""
+    """Returns the tensors of a model directory."""
     path = os.path.join(directory, WEIGHTS_FILE)
     if not os.path.exists(path):
         hint = ""
@@ -161,132 +103,7 @@ def open_weights(directory):
                 "`save_pretrained` of `transformers`."
             )
         raise FileNotFoundError(f"{directory} has no {WEIGHTS_FILE}.{hint}")
-    try:
-        return safetensors.safe_open(path, framework="np")
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
-
-
-def load_weights(directory, variables):
-    """Assigns the tensors of a model directory to the variables of a model.
-
-    All names and shapes are checked before anything is assigned.
-
-    Args:
-        directory: path of a directory with a `model.safetensors`.
-        variables: dict of Keras variables by our names.
-
-    Raises:
-        FileNotFoundError: if there is no `model.safetensors`.
-        ValueError: if a tensor is missing, unexpected or of another shape.
-    """
-    path = os.path.join(directory, WEIGHTS_FILE)
-    with open_weights(directory) as file:
-        keys = file_keys(file, path)  # name without prefix -> name in the file
-        absent = absent_parts(keys, variables)
-        wanted = {name: tensors_of(name) for name in variables if name.split("/")[0] not in absent}
-        check_names(keys, wanted, path)
-        for name, tensors in wanted.items():
-            check_shapes(file, keys, name, tensors, tuple(variables[name].shape), path)
-        if any(name.startswith("mlm_head/") for name in wanted):
-            check_tied(file, keys, path)
-        for name, tensors in wanted.items():
-            variables[name].assign(merge(name, [file.get_tensor(keys[t]) for t in tensors]))
-    if absent:
-        logging.warning("%s has no %s: newly initialized.", path, ", ".join(absent))
-    used = {tensor for tensors in wanted.values() for tensor in tensors}
-    unused = sorted(set(keys) - used - set(_BUFFERS) - set(_TIED))
-    if unused:
-        logging.info("%s: not used by this model: %s.", path, ", ".join(unused))
-
-
-def file_keys(file, path):
-    """Returns the file's names by the names of the map: no `bert.`, no TensorFlow LayerNorm."""
-    keys = {}
-    for key in file.keys():  # noqa: SIM118 (not a dict)
-        name = key.removeprefix("bert.")
-        name = re.sub(r"LayerNorm\.gamma$", "LayerNorm.weight", name)
-        name = re.sub(r"LayerNorm\.beta$", "LayerNorm.bias", name)
-        if name in keys:
-            raise ValueError(f"{path} holds one tensor twice, as {keys[name]} and as {key}.")
-        keys[name] = key
-    return keys
-
-
-def absent_parts(keys, variables):
-    """Returns the optional parts of the model of which the file has no tensor at all."""
-    tensors = {}
-    for name in variables:
-        tensors.setdefault(name.split("/")[0], []).extend(tensors_of(name))
-    return [part for part in _OPTIONAL if part in tensors and not set(tensors[part]) & set(keys)]
-
-
-def check_names(keys, wanted, path):
-    """Raises for tensors that are missing and for such as have no place in any BERT."""
-    used = [tensor for tensors in wanted.values() for tensor in tensors]
-    missing = [tensor for tensor in used if tensor not in keys]
-    if missing:
-        raise ValueError(
-            f"{path} lacks {len(missing)} of the {len(used)} tensors the model needs. Check that "
-            f"config.json belongs to it. Missing: {shortlist(missing)}"
-        )
-    unexpected = [
-        keys[name]
-        for name in sorted(set(keys) - set(used))
-        if name not in _BUFFERS and not name.startswith(_UNUSED)
-    ]
-    if unexpected:
-        raise ValueError(
-            f"{path} has {len(unexpected)} tensors that the model has no place for. Check that "
-            f"config.json belongs to it. Unexpected: {shortlist(unexpected)}"
-        )
-
-
-def shortlist(names):
-    """Returns the first few names in one line."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
-
-
-def check_shapes(file, keys, name, tensors, shape, path):
-    """Raises where a tensor does not have the shape that our variable of `shape` needs."""
-    # Ours is [in, out] or [out], all tensors' outs together; theirs [out, in] or [out].
-    expected = (*shape[:-1], shape[-1] // len(tensors))
-    if name.endswith("/kernel"):
-        expected = expected[::-1]
-    for tensor in tensors:
-        found = tuple(file.get_slice(keys[tensor]).get_shape())
-        if found != expected:
-            raise ValueError(
-                f"{path}: {keys[tensor]} has the wrong shape for the model ({name}). "
-                f"Expected: {expected}. Received: {found}"
-            )
-
-
-def check_tied(file, keys, path):
-    """Raises where the MLM head has a matrix of its own, which ours cannot have."""
-    for tensor, original in _TIED.items():
-        if tensor not in keys:
-            continue
-        if not np.array_equal(file.get_tensor(keys[tensor]), file.get_tensor(keys[original])):
-            raise ValueError(
-                f"{path}: {keys[tensor]} differs from {keys[original]}, but the masked language "
-                "model head shares it. Such a model (tie_word_embeddings false) cannot be read."
-            )
-
-
-def merge(name, tensors):
-    """Returns our weight `name`, made of the file's tensors."""
-    if name.endswith("/kernel"):
-        tensors = [tensor.T for tensor in tensors]
-    return tensors[0] if len(tensors) == 1 else np.concatenate(tensors, axis=-1)
-
-
-def split(name, array):
-    """Returns the file's tensors that our weight `name` makes; the inverse of `merge`."""
-    tensors = np.split(array, len(tensors_of(name)), axis=-1)
-    if name.endswith("/kernel"):
-        tensors = [tensor.T for tensor in tensors]
-    return [np.ascontiguousarray(tensor) for tensor in tensors]
+    return SafetensorsSource(path, dict.fromkeys(tensor_keys(path), path))
 
 
 def write_directory(directory, config, variables, tokenizer=None, overwrite=False):
@@ -310,11 +127,10 @@ def write_directory(directory, config, variables, tokenizer=None, overwrite=Fals
     check_target(directory, overwrite)
     # `transformers` keeps the prefix for models with a head.
     prefix = "" if config["architectures"] == ["BertModel"] else "bert."
-    tensors = {}
-    for name, variable in variables.items():
-        for tensor, array in zip(tensors_of(name), split(name, np.asarray(variable))):
-            head = tensor.startswith(("cls.", "classifier."))
-            tensors[tensor if head else prefix + tensor] = array
+    tensors = {
+        name if name.startswith(HEADS) else prefix + name: array
+        for name, array in tensors_by_name(variables).items()
+    }
     os.makedirs(directory, exist_ok=True)
     # Within the directory: os.replace does not cross file systems.
     temporary = tempfile.mkdtemp(prefix=".saving-", dir=directory)

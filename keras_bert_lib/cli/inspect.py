@@ -50,9 +50,8 @@ def _inspect_model(path):
         with open(tokenizer, encoding="utf-8") as file:
             lowercase = json.load(file).get("do_lower_case", True)
         _facts(tokenizer="WordPiece, " + ("lowercased" if lowercase else "cased"))
-    with huggingface.open_weights(path) as tensors:
-        names = list(tensors.keys())
-        _parameters({name: tensors.get_slice(name).get_shape() for name in names})
+    source = huggingface.open_weights(path)
+    _parameters({source.names[name]: source.shape(name) for name in source.names})
 
 
 def _inspect_keras(path):

@@ -4,11 +4,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_lib.checkpoints import huggingface
 from keras_bert_lib.layers.initializers import normal
 from keras_bert_lib.models.bert_encoder import BertEncoder
 from keras_bert_lib.models.bert_pretrainer import check_encoder
-from keras_bert_lib.models.pretrained_model import PretrainedModel
+from keras_bert_lib.models.pretrained_model import PretrainedModel, read_tokenizer
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -212,15 +211,13 @@ class BertClassifier(PretrainedModel):
         }
 
     @classmethod
-    def _from_huggingface(cls, config, huggingface_config, directory, **kwargs):
+    def _from_checkpoint(cls, config, checkpoint, **kwargs):
         dtype = kwargs.get("dtype")
         if "labels" not in kwargs and "num_classes" not in kwargs:
-            kwargs["labels"] = read_labels(huggingface_config, directory)
-        if "tokenizer" not in kwargs and huggingface.has_tokenizer(directory):
-            from keras_bert_lib.text import BertTokenizer
-
-            kwargs["tokenizer"] = BertTokenizer.from_pretrained(directory)
-        kwargs.setdefault("dropout", huggingface_config.get("classifier_dropout"))
+            kwargs["labels"] = read_labels(checkpoint)
+        if "tokenizer" not in kwargs:
+            kwargs["tokenizer"] = read_tokenizer(checkpoint)
+        kwargs.setdefault("dropout", checkpoint.config.get("classifier_dropout"))
         return cls(BertEncoder(config, dtype=dtype), **kwargs)
 
 
@@ -264,21 +261,21 @@ def check_labels(labels, num_classes):
     return labels
 
 
-def read_labels(huggingface_config, directory):
-    """Returns the labels of a Hugging Face `config.json`."""
-    id2label = huggingface_config.get("id2label")
+def read_labels(checkpoint):
+    """Returns the labels of a `Checkpoint`."""
+    path = checkpoint.source.path
+    id2label = checkpoint.config.get("id2label")
     if id2label is not None:
         if sorted(int(i) for i in id2label) != list(range(len(id2label))):
             raise ValueError(
-                f"`id2label` in the config.json of {directory} does not number its labels from 0 "
-                f"on. Received: id2label={id2label}"
+                f"`id2label` in the config of {path} does not number its labels from 0 on. "
+                f"Received: id2label={id2label}"
             )
         return [id2label[key] for key in sorted(id2label, key=int)]
     # `transformers` leaves `id2label` out where the labels have no names.
-    shape = huggingface.tensor_shape(directory, "classifier.weight")
-    if shape is None:
+    if "classifier.weight" not in checkpoint.source.names:
         raise ValueError(
-            f"{directory} is no classifier, so it cannot say which classes there are. Give "
-            "`labels` or `num_classes`. Received: labels=None, num_classes=None"
+            f"{path} is no classifier, so it cannot say which classes there are. Give `labels` or "
+            "`num_classes`. Received: labels=None, num_classes=None"
         )
-    return [f"LABEL_{i}" for i in range(shape[0])]
+    return [f"LABEL_{i}" for i in range(checkpoint.source.shape("classifier.weight")[0])]

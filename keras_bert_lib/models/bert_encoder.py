@@ -146,7 +146,7 @@ class BertEncoder(PretrainedModel):
         return cls(**(config | {"config": BertConfig.from_dict(config["config"])}))
 
     @classmethod
-    def _from_huggingface(cls, config, huggingface_config, directory, **kwargs):
+    def _from_checkpoint(cls, config, checkpoint, **kwargs):
         return cls(config, **kwargs)
 
 

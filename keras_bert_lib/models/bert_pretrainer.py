@@ -135,7 +135,7 @@ class BertPretrainer(PretrainedModel):
         return cls(**(config | {"encoder": encoder}))
 
     @classmethod
-    def _from_huggingface(cls, config, huggingface_config, directory, **kwargs):
+    def _from_checkpoint(cls, config, checkpoint, **kwargs):
         dtype = kwargs.get("dtype")
         return cls(BertEncoder(config, dtype=dtype), **kwargs)
 

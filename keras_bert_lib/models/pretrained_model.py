@@ -5,6 +5,8 @@ import numpy as np
 from keras import ops
 
 from keras_bert_lib.checkpoints import huggingface
+from keras_bert_lib.checkpoints.load_weights import load_weights
+from keras_bert_lib.checkpoints.open_checkpoint import open_checkpoint
 from keras_bert_lib.models.bert_config import BertConfig
 
 
@@ -12,13 +14,13 @@ class PretrainedModel(keras.Model):
     """Base of the models: `save_pretrained`, `from_pretrained`, and exact `.keras` files.
 
     A subclass has a `config`, names the class of `transformers` that reads what it writes in
-    `_architecture`, and makes itself from a `config.json` in `_from_huggingface`.
+    `_architecture`, and makes itself from a `Checkpoint` in `_from_checkpoint`.
     """
 
     _architecture = None
 
     @classmethod
-    def _from_huggingface(cls, config, huggingface_config, directory, **kwargs):
+    def _from_checkpoint(cls, config, checkpoint, **kwargs):
         """Returns a new model, before its weights are read."""
         raise NotImplementedError
 
@@ -82,11 +84,10 @@ class PretrainedModel(keras.Model):
             ValueError: if `config.json` describes another architecture, or a tensor is missing,
                 unexpected or of another shape; the message names it.
         """
-        directory = huggingface.find_directory(path)
-        huggingface_config = huggingface.read_config(directory)
-        config = BertConfig.from_huggingface(huggingface_config)
-        model = cls._from_huggingface(config, huggingface_config, directory, **kwargs)
-        huggingface.load_weights(directory, weights_by_name(model))
+        checkpoint = open_checkpoint(path)
+        config = BertConfig.from_huggingface(checkpoint.config)
+        model = cls._from_checkpoint(config, checkpoint, **kwargs)
+        load_weights(checkpoint.source, weights_by_name(model))
         return model
 
     # Keras files leave out the state of the random number generators. With it a model that was
@@ -104,6 +105,17 @@ class PretrainedModel(keras.Model):
             return
         for state, value in zip(random_states(self), np.asarray(store["random_states"])):
             state.assign(value)
+
+
+def read_tokenizer(checkpoint):
+    """Returns the `BertTokenizer` of a `Checkpoint`, or None where it has none."""
+    from keras_bert_lib.text import BertTokenizer
+
+    if checkpoint.tokenizer is not None:
+        return BertTokenizer(**checkpoint.tokenizer)
+    if checkpoint.directory is not None and huggingface.has_tokenizer(checkpoint.directory):
+        return BertTokenizer.from_pretrained(checkpoint.directory)
+    return None
 
 
 def random_states(model):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 
-from keras_bert_lib.checkpoints import huggingface
+from keras_bert_lib.checkpoints import tensor_names
 from keras_bert_lib.models import BertClassifier, BertEncoder, BertPretrainer
 from keras_bert_lib.text import BertTokenizer
 from tests.models.small_models import pretraining_batch, small_encoder
@@ -44,13 +44,13 @@ def files(directory):
 def test_merge_and_split_are_inverses():
     rng = np.random.default_rng(0)
     kernel = rng.normal(size=(4, 12)).astype("float32")
-    query, key, value = huggingface.split("block_3/attention/qkv/kernel", kernel)
+    query, key, value = tensor_names.split("block_3/attention/qkv/kernel", kernel)
     # PyTorch's kernels are [out, in].
     np.testing.assert_array_equal(query, kernel[:, :4].T)
     np.testing.assert_array_equal(value, kernel[:, 8:].T)
-    merged = huggingface.merge("block_3/attention/qkv/kernel", [query, key, value])
+    merged = tensor_names.merge("block_3/attention/qkv/kernel", [query, key, value])
     np.testing.assert_array_equal(merged, kernel)
-    assert huggingface.tensors_of("block_3/attention/qkv/kernel") == [
+    assert tensor_names.tensors_of("block_3/attention/qkv/kernel") == [
         f"encoder.layer.3.attention.self.{name}.weight" for name in ("query", "key", "value")
     ]
 
@@ -72,7 +72,7 @@ def test_files_have_the_names_of_transformers(encoder, tmp_path):
 
 def test_heads_that_are_not_there_are_named_in_one_line(encoder, tmp_path):
     encoder.save_pretrained(tmp_path)
-    with mock.patch.object(huggingface.logging, "warning") as warning:
+    with mock.patch("absl.logging.warning") as warning:
         classifier = BertClassifier.from_pretrained(tmp_path, labels=["a", "b"])
     (call,) = warning.call_args_list
     message = call.args[0] % call.args[1:]
@@ -80,13 +80,13 @@ def test_heads_that_are_not_there_are_named_in_one_line(encoder, tmp_path):
     np.testing.assert_array_equal(
         classifier.encoder(BATCH)["pooled_output"], encoder(BATCH)["pooled_output"]
     )
-    with mock.patch.object(huggingface.logging, "warning") as warning:
+    with mock.patch("absl.logging.warning") as warning:
         BertPretrainer.from_pretrained(tmp_path)
     assert warning.call_args.args[2] == "mlm_head, nsp_head"
 
 
 def test_heads_that_are_not_needed_are_left_out(saved):
-    with mock.patch.object(huggingface.logging, "warning") as warning:
+    with mock.patch("absl.logging.warning") as warning:
         encoder = BertEncoder.from_pretrained(saved)
     warning.assert_not_called()
     pretrainer = BertPretrainer.from_pretrained(saved)
@@ -97,7 +97,7 @@ def test_heads_that_are_not_needed_are_left_out(saved):
 
 def test_a_model_without_pooler(saved):
     change(saved, lambda t: {name: x for name, x in t.items() if "pooler" not in name})
-    with mock.patch.object(huggingface.logging, "warning") as warning:
+    with mock.patch("absl.logging.warning") as warning:
         BertEncoder.from_pretrained(saved)
     assert warning.call_args.args[2] == "pooler"
 
@@ -171,20 +171,22 @@ def test_tensors_that_do_not_fit(saved, function, message):
 
 def test_damaged_files(saved):
     path = saved / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-100])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-100])
     with pytest.raises(ValueError, match=rf"{path} is damaged"):
+        BertEncoder.from_pretrained(saved)
+    path.write_bytes(whole)
+    (saved / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config.json is not valid JSON"):
+        BertEncoder.from_pretrained(saved)
+    (saved / "config.json").write_text('{"model_type": "roberta", "vocab_size": 9}')
+    with pytest.raises(ValueError, match="Received: model_type='roberta'"):
         BertEncoder.from_pretrained(saved)
     path.unlink()
     (saved / "pytorch_model.bin").write_bytes(b"x")
     with pytest.raises(
         FileNotFoundError, match=r"no model.safetensors. It has a pytorch_model.bin"
     ):
-        BertEncoder.from_pretrained(saved)
-    (saved / "config.json").write_text("{")
-    with pytest.raises(ValueError, match=r"config.json is not valid JSON"):
-        BertEncoder.from_pretrained(saved)
-    (saved / "config.json").write_text('{"model_type": "roberta", "vocab_size": 9}')
-    with pytest.raises(ValueError, match="Received: model_type='roberta'"):
         BertEncoder.from_pretrained(saved)
     (saved / "config.json").unlink()
     with pytest.raises(FileNotFoundError, match=r"no config.json.*It holds: pytorch_model.bin"):
@@ -219,7 +221,7 @@ def test_labels_of_a_classifier(encoder, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(without(config, "id2label")))
     assert BertClassifier.from_pretrained(tmp_path).labels == ["LABEL_0", "LABEL_1", "LABEL_2"]
     (tmp_path / "config.json").write_text(json.dumps(config | {"id2label": {"1": "a", "2": "b"}}))
-    with pytest.raises(ValueError, match=r"`id2label` in the config.json of"):
+    with pytest.raises(ValueError, match=r"`id2label` in the config of"):
         BertClassifier.from_pretrained(tmp_path)
 
 

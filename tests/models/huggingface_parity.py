@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_lib.checkpoints.huggingface import merge, tensors_of
+from keras_bert_lib.checkpoints.tensor_names import merge, tensors_of
 from keras_bert_lib.models.pretrained_model import weights_by_name
 
 
