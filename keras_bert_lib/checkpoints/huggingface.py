@@ -106,7 +106,7 @@ def open_weights(directory):
     return SafetensorsSource(path, dict.fromkeys(tensor_keys(path), path))
 
 
-def write_directory(directory, config, variables, tokenizer=None, overwrite=False):
+def write_directory(directory, config, variables, tokenizer=None, overwrite=False, files=()):
     """Writes a model directory.
 
     All files are written into a folder beside their places first, so that a disk that fills or an
@@ -118,6 +118,7 @@ def write_directory(directory, config, variables, tokenizer=None, overwrite=Fals
         variables: dict of Keras variables by our names.
         tokenizer: `BertTokenizer` or None.
         overwrite: bool, whether to write among files that are not a model's.
+        files: dict of what further JSON files hold by their paths in the directory.
 
     Raises:
         ValueError: if `directory` is a file, or holds something other than a model and
@@ -135,9 +136,12 @@ def write_directory(directory, config, variables, tokenizer=None, overwrite=Fals
     # Within the directory: os.replace does not cross file systems.
     temporary = tempfile.mkdtemp(prefix=".saving-", dir=directory)
     try:
-        with open(os.path.join(temporary, CONFIG_FILE), "w", encoding="utf-8") as file:
-            json.dump(config, file, indent=2, sort_keys=True, ensure_ascii=False)
-            file.write("\n")
+        for name, contents in ({CONFIG_FILE: config} | dict(files)).items():
+            path = os.path.join(temporary, name)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump(contents, file, indent=2, sort_keys=True, ensure_ascii=False)
+                file.write("\n")
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary)
         # `transformers` asks for the format before it reads.
@@ -145,8 +149,11 @@ def write_directory(directory, config, variables, tokenizer=None, overwrite=Fals
         safetensors.numpy.save_file(tensors, weights_path, metadata={"format": "pt"})
         # It comes out readable by its owner alone; a server may run as somebody else.
         shutil.copymode(os.path.join(temporary, CONFIG_FILE), weights_path)
-        for name in sorted(os.listdir(temporary)):
-            os.replace(os.path.join(temporary, name), os.path.join(directory, name))
+        for folder, _, names in os.walk(temporary):
+            target = os.path.join(directory, os.path.relpath(folder, temporary))
+            os.makedirs(target, exist_ok=True)
+            for name in sorted(names):
+                os.replace(os.path.join(folder, name), os.path.join(target, name))
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

@@ -28,6 +28,10 @@ class PretrainedModel(keras.Model):
         """Returns the model's `config.json`."""
         return self.config.to_huggingface() | {"architectures": [self._architecture]}
 
+    def _other_files(self):
+        """Returns what further JSON files of the model's directory hold, by their paths in it."""
+        return {}
+
     def save_pretrained(self, directory, overwrite=False):
         """Writes the model as a directory in the Hugging Face layout.
 
@@ -62,6 +66,7 @@ class PretrainedModel(keras.Model):
             weights_by_name(self),
             tokenizer=getattr(self, "tokenizer", None),
             overwrite=overwrite,
+            files=self._other_files(),
         )
 
     @classmethod
