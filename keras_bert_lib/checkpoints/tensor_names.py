@@ -64,6 +64,21 @@ TIED = {
 }
 
 
+def weights_by_name(model):
+    """Returns the model's weights by stable names, such as `block_0/attention/qkv/kernel`.
+
+    A name is the variable's path below the encoder, or below the model for the heads: the names
+    of models differ from object to object, those of their layers do not.
+    """
+    owners = {model.name, model.encoder.name} if hasattr(model, "encoder") else {model.name}
+    weights = {}
+    for variable in model.weights:
+        parts = variable.path.split("/")
+        start = next(i for i, part in enumerate(parts) if part in owners)
+        weights["/".join(parts[start + 1 :])] = variable
+    return weights
+
+
 def tensors_of(name):
     """Returns the names of the file's tensors that make up the weight with our `name`."""
     block = re.fullmatch(r"block_(\d+)/(.+)", name)

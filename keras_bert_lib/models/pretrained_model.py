@@ -7,6 +7,7 @@ from keras import ops
 from keras_bert_lib.checkpoints import huggingface
 from keras_bert_lib.checkpoints.load_weights import load_weights
 from keras_bert_lib.checkpoints.open_checkpoint import open_checkpoint
+from keras_bert_lib.checkpoints.tensor_names import weights_by_name
 from keras_bert_lib.models.bert_config import BertConfig
 
 
@@ -126,18 +127,3 @@ def read_tokenizer(checkpoint):
 def random_states(model):
     """Returns the variables that hold the seeds of all dropout layers, in order."""
     return [v for v in model.variables if v.path.endswith("seed_generator_state")]
-
-
-def weights_by_name(model):
-    """Returns the model's weights by stable names, such as `block_0/attention/qkv/kernel`.
-
-    A name is the variable's path below the encoder, or below the model for the heads: the names
-    of models differ from object to object, those of their layers do not.
-    """
-    owners = {model.name, model.encoder.name} if hasattr(model, "encoder") else {model.name}
-    weights = {}
-    for variable in model.weights:
-        parts = variable.path.split("/")
-        start = next(i for i, part in enumerate(parts) if part in owners)
-        weights["/".join(parts[start + 1 :])] = variable
-    return weights
