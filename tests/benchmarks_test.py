@@ -122,3 +122,30 @@ def test_text_to_label_of_peers(tmp_path, vocab):
     rows = table(text_to_label(tmp_path, vocab, ["keras", "keras_hub", "torch"]))
     assert len(rows) == 3
     assert all(agreement == "100.0%" for _, agreement, *_ in rows.values())
+
+
+def load(libraries):
+    return run("load.py", "--size=tiny", "--rounds=1", f"--libraries={','.join(libraries)}")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_load():
+    output = load(["keras_bert_lib"])
+    assert "BERT-tiny, 18 MB of float32" in output
+    seconds, first_output, peak, after, difference = table(output)[
+        f"keras_bert_lib {kbl.__version__}"
+    ]
+    assert seconds.endswith("(1.00)")
+    assert first_output.endswith("(1.00)")
+    # All weights are in memory at last.
+    assert float(peak) >= float(after) > 0.9
+    assert float(difference) == 0
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+def test_load_of_peers():
+    pytest.importorskip("keras_hub")
+    rows = table(load(["keras_bert_lib", "transformers", "keras_hub"]))
+    assert [name.split()[0] for name in rows] == ["keras_bert_lib", "transformers", "keras_hub"]
+    assert all(float(difference) < 1e-3 for *_, difference in rows.values())
