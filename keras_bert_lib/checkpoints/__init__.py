@@ -7,9 +7,18 @@ model, and `tensors_by_name` is what the writers of every format start from.
 """
 
 from keras_bert_lib.checkpoints.checkpoint import Checkpoint
+from keras_bert_lib.checkpoints.keras_hub import save_keras_hub_preset, to_keras_hub
 from keras_bert_lib.checkpoints.load_weights import load_weights
 from keras_bert_lib.checkpoints.open_checkpoint import open_checkpoint
 from keras_bert_lib.checkpoints.tensor_names import tensors_by_name
 from keras_bert_lib.checkpoints.tensor_source import TensorSource
 
-__all__ = ["Checkpoint", "TensorSource", "load_weights", "open_checkpoint", "tensors_by_name"]
+__all__ = [
+    "Checkpoint",
+    "TensorSource",
+    "load_weights",
+    "open_checkpoint",
+    "save_keras_hub_preset",
+    "tensors_by_name",
+    "to_keras_hub",
+]
