@@ -3,11 +3,14 @@
 import glob
 import gzip
 import io
+import json
 import os
 import sys
 import zlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from numbers import Integral
+from operator import itemgetter
 
 import numpy as np
 from keras.utils import Progbar
@@ -17,13 +20,19 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import BertPreTokenizer, WhitespaceSplit
 from tokenizers.trainers import WordPieceTrainer
 
-from keras_bert_lib.text.vocabulary import validate_vocabulary
+from keras_bert_lib.text.vocabulary import encode_vocabulary, validate_vocabulary
 
 # Text is counted this many characters at a time, so memory follows the number of different
 # words and not the size of the corpus.
 CHUNK_CHARACTERS = 1 << 23
-# BERT gives a longer word no pieces at all: it becomes [UNK].
-MAX_WORD_CHARACTERS = 100
+# What is left of a chunk behind its last white space goes to the next one, unless it is longer:
+# some languages write no spaces.
+MAX_REST_CHARACTERS = 1 << 16
+# The most characters of all different words together, by which memory is bounded: the trainer
+# takes some 120 bytes for each. Natural text has a few hundred thousand in the first 30 MB.
+MAX_DISTINCT_CHARACTERS = 1 << 24
+# The trainer counts pairs of pieces in 32 bits.
+MAX_TOTAL_CHARACTERS = 1 << 31
 
 _PRE_TOKENIZER = BertPreTokenizer()
 
@@ -34,6 +43,8 @@ def learn_vocabulary(
     lowercase=True,
     strip_accents=None,
     split_on_cjk=True,
+    clean_text=True,
+    max_chars_per_word=100,
     min_frequency=2,
     reserved_tokens=("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"),
     alphabet_limit=1000,
@@ -49,20 +60,30 @@ def learn_vocabulary(
     they were learned, which is roughly that of their frequency. The same text gives the same
     vocabulary on every run and every machine.
 
-    Text is streamed: memory grows with the number of different words, not with the corpus.
+    Text is streamed: memory grows with the number of different words, not with the corpus, and
+    no further than about 2.5 GB. Where the different words have more than 16.8 million characters
+    in all (a corpus of serial numbers, or hundreds of gigabytes), the rarer ones are forgotten on
+    the way, and what was rare all along is not learned.
 
     Args:
         source: what to learn from. A path of a text file or a glob pattern (`**` included), or a
-            list or tuple of those; a file whose name ends in `.gz` is decompressed on the way.
-            Any other iterable is taken for the texts themselves: a generator, `iter(list)`, a
-            column of a data frame, a `tf.data.Dataset` of strings (batched or not). Files are
-            read as UTF-8; bytes that are not are passed over, as the tokenizer does.
+            list or tuple of those; a file whose name ends in `.gz` is decompressed on the way,
+            and of a `.jsonl` or `.ndjson` file each line's `text` is read. Any other iterable is
+            taken for the texts themselves, str or bytes, or batches of them: a generator,
+            `iter(list)`, a column of a data frame or of a Hugging Face dataset, a
+            `tf.data.Dataset` of strings. Text is UTF-8; bytes that are not are passed over, as the
+            tokenizer does.
         vocab_size: int, the number of pieces wanted. A small text may give fewer.
         lowercase: bool, whether the vocabulary is for lowercased text.
         strip_accents: bool, or None for the same as `lowercase`.
         split_on_cjk: bool, whether every CJK ideograph is a word of its own.
+        clean_text: bool, whether control characters are dropped, as the tokenizer does.
+        max_chars_per_word: int, the longest word to learn from; the tokenizer gives a longer one
+            no pieces at all but `[UNK]`.
         min_frequency: int, how often a pair of pieces must be met to become a piece.
-        reserved_tokens: list of str, the first pieces of the vocabulary, in this order.
+        reserved_tokens: list of str, the first pieces of the vocabulary, in this order. Room for
+            words to come, as in the published vocabularies, is made with
+            `["[PAD]", *(f"[unused{i}]" for i in range(99)), "[UNK]", "[CLS]", "[SEP]", "[MASK]"]`.
         alphabet_limit: int, the number of different characters kept, the most frequent ones;
             words with any other character would be `[UNK]`, and nothing is learned from them.
         show_progress: bool, whether to show progress bars.
@@ -72,8 +93,8 @@ def learn_vocabulary(
 
     Raises:
         FileNotFoundError: if a path does not exist, or a pattern matches no file.
-        ValueError: if there are no words in the text, if `vocab_size` does not hold the reserved
-            tokens and the alphabet, or if an argument makes no sense.
+        ValueError: if there are no words in the text, if it is not text, if `vocab_size` does not
+            hold the reserved tokens and the alphabet, or if an argument makes no sense.
 
     Example:
         ```python
@@ -90,22 +111,25 @@ def learn_vocabulary(
         - [Sennrich et al., 2016](https://arxiv.org/abs/1508.07909), joining the most frequent
           pair, which is how the trainer of Hugging Face `tokenizers`, used here, learns.
     """
-    reserved_tokens = list(reserved_tokens)
     validate_vocabulary(reserved_tokens, name="`reserved_tokens`")
+    encode_vocabulary(reserved_tokens, name="`reserved_tokens`")
+    reserved_tokens = list(reserved_tokens)
     for name, value in [
         ("vocab_size", vocab_size),
+        ("max_chars_per_word", max_chars_per_word),
         ("min_frequency", min_frequency),
         ("alphabet_limit", alphabet_limit),
     ]:
-        if value < 1:
-            raise ValueError(f"`{name}` must be at least 1. Received: {value}")
+        if not isinstance(value, Integral) or value < 1:
+            raise ValueError(f"`{name}` must be an integer, at least 1. Received: {value!r}")
     normalizer = BertNormalizer(
-        clean_text=True,
+        clean_text=clean_text,
         handle_chinese_chars=split_on_cjk,
         strip_accents=strip_accents,
         lowercase=lowercase,
     )
-    word_counts = _count_words(_read_chunks(source, show_progress), normalizer)
+    chunks = _cut_between_words(_read(source, show_progress))
+    word_counts = _count_words(chunks, normalizer, max_chars_per_word)
     if not word_counts:
         raise ValueError(
             "`source` holds no words to learn from. Check that the files or texts are not empty. "
@@ -126,10 +150,13 @@ def learn_vocabulary(
             f"Received: {vocab_size}"
         )
     known = set(alphabet)
-    word_counts = sorted((word, n) for word, n in word_counts.items() if known.issuperset(word))
+    scale = -(-sum(n * len(word) for word, n in word_counts.items()) // MAX_TOTAL_CHARACTERS)
+    word_counts = sorted(
+        (word, n // scale) for word, n in word_counts.items() if known.issuperset(word)
+    )
     trainer = WordPieceTrainer(
         vocab_size=vocab_size,
-        min_frequency=min_frequency,
+        min_frequency=-(-min_frequency // scale),
         special_tokens=first_pieces,
         # Its bars are drawn on a terminal; anywhere else they would leave blank lines behind.
         show_progress=show_progress and sys.stdout.isatty(),
@@ -141,10 +168,15 @@ def learn_vocabulary(
     return sorted(ids, key=ids.get)
 
 
-def _read_chunks(source, show_progress):
-    """Yields the text of `source` in pieces of about `CHUNK_CHARACTERS`, cut between words."""
+def _read(source, show_progress):
+    """Yields the text of `source` in strings of any length, a line end behind each file or text."""
     if isinstance(source, (str, bytes, os.PathLike, list, tuple)):
         return _read_files(_paths(source), show_progress)
+    if isinstance(source, Mapping) or hasattr(source, "columns"):
+        raise ValueError(
+            "`source` is a table. Give the column that holds the texts, as in `table['text']`. "
+            f"Received: {_shown(source)}"
+        )
     if not isinstance(source, Iterable):
         raise ValueError(
             "`source` must be a path, a list of paths or an iterable of texts. "
@@ -190,12 +222,14 @@ def _read_files(paths, show_progress):
         with open(path, "rb") as raw:
             data = gzip.GzipFile(fileobj=raw) if path.endswith(".gz") else raw
             # Only "\n" ends a line here, which spares a pass over the text; "\r" is white space.
-            file = io.TextIOWrapper(data, encoding="utf-8", errors="replace", newline="\n")
+            file = io.TextIOWrapper(data, encoding="utf-8-sig", errors="replace", newline="\n")
+            if path.removesuffix(".gz").lower().endswith((".jsonl", ".ndjson")):
+                parts = _read_json_lines(file, path)
+            else:
+                parts = iter(lambda: file.read(CHUNK_CHARACTERS), "")  # noqa: B023
             try:
-                # A chunk runs on to the end of its line, so that no word is cut in two, but not
-                # much further: a whole file may be a single line.
-                while chunk := file.read(CHUNK_CHARACTERS) + file.readline(1 << 16):
-                    yield chunk
+                for part in parts:
+                    yield part
                     if progress:
                         done = (sum(sizes[:i]) + raw.tell()) / 1e6
                         progress.update(min(round(done), progress.target - 1))
@@ -204,43 +238,80 @@ def _read_files(paths, show_progress):
                     f"{path} is not a whole gzip file. Compress it again; if it is plain text, "
                     f"take `.gz` off its name. Received: {error}"
                 ) from None
+        yield "\n"
     if progress:
         progress.update(progress.target, finalize=True)
 
 
-def _read_texts(texts, show_progress):
+def _read_json_lines(lines, path):
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            text = json.loads(line)["text"]
+        except (ValueError, TypeError, LookupError, RecursionError):
+            text = None
+        if not isinstance(text, str):
+            raise ValueError(
+                f"{path}, line {number}, is not a JSON object with a string under `text`. Mend the "
+                f"line; text of another layout is given as an iterable. Received: {_shown(line)}"
+            )
+        yield text + "\n"
+
+
+def _read_texts(items, show_progress):
     progress = Progbar(None, unit_name="text") if show_progress else None
-    chunk, characters, read = [], 0, 0
-    for item in texts:
+    read = 0
+    for item in items:
         # An element of a `tf.data.Dataset` is a tensor: one text, or a batch of them.
-        for text in np.ravel(item.numpy()).tolist() if hasattr(item, "numpy") else [item]:
+        if hasattr(item, "numpy"):
+            item = getattr(item, "flat_values", item).numpy()
+        if isinstance(item, np.ndarray):
+            item = item.ravel().tolist()
+        for text in item if isinstance(item, list) else [item]:
             if isinstance(text, bytes):
                 text = text.decode("utf-8", errors="replace")
             if not isinstance(text, str):
                 raise ValueError(
-                    "`source` must yield texts (str or bytes). "
+                    "`source` must yield texts (str or bytes); of a table that is one column, "
+                    "without the missing values. "
                     f"Received: {_shown(text)} (of type {type(text).__name__}) as number {read}"
                 )
-            chunk.append(text)
-            characters += len(text)
+            yield text + "\n"
             read += 1
-        if characters >= CHUNK_CHARACTERS:
-            yield "\n".join(chunk)
-            chunk, characters = [], 0
-            if progress:
+            if progress and read % 1000 == 0:
                 progress.update(read)
-    yield "\n".join(chunk)
     if progress:
         progress.update(read, finalize=True)
+
+
+def _cut_between_words(parts):
+    """Yields the same text in strings of about `CHUNK_CHARACTERS`."""
+    chunk, characters = [], 0
+    for part in parts:
+        for start in range(0, len(part), CHUNK_CHARACTERS):
+            chunk.append(part[start : start + CHUNK_CHARACTERS])
+            characters += len(chunk[-1])
+            if characters < CHUNK_CHARACTERS:
+                continue
+            text = "".join(chunk)
+            end = max(text.rfind(" "), text.rfind("\n")) + 1
+            if len(text) - end > MAX_REST_CHARACTERS:
+                end = len(text)
+            yield text[:end]
+            chunk, characters = [text[end:]], len(text) - end
+    yield "".join(chunk)
 
 
 def _split(text, normalizer):
     return [word for word, _ in _PRE_TOKENIZER.pre_tokenize_str(normalizer.normalize_str(text))]
 
 
-def _count_words(chunks, normalizer):
+def _count_words(chunks, normalizer, max_chars_per_word):
     counts = Counter()
     for chunk in chunks:
+        # A str may hold lone surrogates, UTF-8 may not: to the tokenizer they are invalid bytes.
+        chunk = chunk.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
         # Most of a text is the same words again, so they are counted before they are normalized.
         # Cut at these four characters only: the others that `str.split` cuts at are controls,
         # which BERT drops, joining what stood on both sides.
@@ -248,9 +319,22 @@ def _count_words(chunks, normalizer):
             chunk = chunk.replace(white_space, " ")
         for raw_word, n in Counter(chunk.split(" ")).items():
             for word in _split(raw_word, normalizer):
-                if len(word) <= MAX_WORD_CHARACTERS:
+                if len(word) <= max_chars_per_word:
                     counts[word] += n
+        if sum(map(len, counts)) > MAX_DISTINCT_CHARACTERS:
+            counts = _more_frequent_half(counts)
     return counts
+
+
+def _more_frequent_half(counts):
+    """Returns the most frequent words that have half of the characters; of equals, the first."""
+    kept, characters = Counter(), 0
+    for word, n in sorted(counts.items(), key=itemgetter(1), reverse=True):
+        characters += len(word)
+        if characters > MAX_DISTINCT_CHARACTERS // 2:
+            break
+        kept[word] = n
+    return kept
 
 
 def _alphabet(word_counts, limit):
@@ -270,5 +354,5 @@ def _replay(word_counts):
 
 
 def _shown(value):
-    shown = repr(value)
+    shown = " ".join(repr(value).split())
     return shown if len(shown) <= 80 else shown[:80] + "..."

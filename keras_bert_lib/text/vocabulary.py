@@ -68,7 +68,7 @@ def save_vocabulary(vocabulary, path):
     what stood at `path` as it was. Missing parent directories are made.
 
     Args:
-        vocabulary: list of str, in the order of their ids.
+        vocabulary: list of str, in the order of their ids. No piece holds a line end.
         path: str or path-like.
 
     Raises:
@@ -81,16 +81,8 @@ def save_vocabulary(vocabulary, path):
         kbl.text.save_vocabulary(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"], "vocab.txt")
         ```
     """
-    vocabulary = list(vocabulary)
     validate_vocabulary(vocabulary)
-    data = "".join(f"{piece}\n" for piece in vocabulary).encode("utf-8")
-    for piece, read_back in zip_longest(vocabulary, _parse(data)):
-        if piece != read_back:
-            raise ValueError(
-                "`vocabulary` cannot be written one piece a line. Remove pieces that hold a line "
-                "end or a byte-order mark, and blank ones at the end. "
-                f"Received: {piece!r} at index {vocabulary.index(piece)}"
-            )
+    data = encode_vocabulary(vocabulary)
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -99,6 +91,28 @@ def save_vocabulary(vocabulary, path):
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def encode_vocabulary(vocabulary, name="`vocabulary`"):
+    """Returns the bytes of a vocabulary file.
+
+    Args:
+        vocabulary: list of str, in the order of their ids.
+        name: str, what the caller calls the list; for the error message.
+
+    Raises:
+        ValueError: if reading the bytes would not give the same list back.
+    """
+    # A lone surrogate has no UTF-8; a byte that cannot be read back stands for it.
+    data = "".join(f"{piece}\n" for piece in vocabulary).encode("utf-8", "replace")
+    for i, (piece, read_back) in enumerate(zip_longest(vocabulary, _parse(data))):
+        if piece != read_back:
+            raise ValueError(
+                f"{name} cannot be written one piece a line. Remove pieces that hold a line end, "
+                "a byte-order mark at the start or a lone surrogate, and blank ones at the end. "
+                f"Received: {piece!r} at index {i}"
+            )
+    return data
 
 
 def validate_vocabulary(vocabulary, source=None, name="`vocabulary`"):
@@ -112,11 +126,16 @@ def validate_vocabulary(vocabulary, source=None, name="`vocabulary`"):
         name: str, what the caller calls a list that was read from no file; for the same.
 
     Raises:
-        ValueError: if the list is empty, holds something other than strings, holds a piece twice,
-            or lacks one of `[PAD]`, `[UNK]`, `[CLS]` and `[SEP]`.
+        ValueError: if it is no list or empty, if a piece is something other than a string or stands
+            there twice, or if one of `[PAD]`, `[UNK]`, `[CLS]` and `[SEP]` is missing.
     """
     name = name if source is None else str(source)
     place, first = ("ids", 0) if source is None else ("lines", 1)
+    if not isinstance(vocabulary, (list, tuple)):
+        raise ValueError(
+            f"{name} must be a list of pieces in the order of their ids; of a dict of ids that is "
+            f"`sorted(ids, key=ids.get)`. Received: a {type(vocabulary).__name__}"
+        )
     if not vocabulary:
         raise ValueError(f"{name} is empty. A vocabulary holds one piece a line.")
     id_of_piece = {}
@@ -127,7 +146,7 @@ def validate_vocabulary(vocabulary, source=None, name="`vocabulary`"):
                 f"{type(piece).__name__}) at index {i}"
             )
         if piece in id_of_piece:
-            what = f"the piece {piece!r}" if piece else "a blank piece"
+            what = f"the piece {piece[:30]!r}" if piece else "a blank piece"
             raise ValueError(
                 f"{name} holds {what} twice, at {place} {id_of_piece[piece] + first} and "
                 f"{i + first}. Remove one of them; pieces after it get lower ids. "
@@ -136,9 +155,11 @@ def validate_vocabulary(vocabulary, source=None, name="`vocabulary`"):
         id_of_piece[piece] = i
     missing = [piece for piece in REQUIRED_PIECES if piece not in id_of_piece]
     if missing:
+        # A file that is something else may be one long line.
+        shown = ", ".join(repr(piece[:30]) for piece in vocabulary[:5])
         raise ValueError(
             f"{name} has no {' and no '.join(missing)} piece. Add each as a line of its own. "
-            f"Received: {len(vocabulary)} pieces, the first being {vocabulary[:5]}"
+            f"Received: {len(vocabulary)} pieces, the first being {shown}"
         )
 
 

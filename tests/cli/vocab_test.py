@@ -1,4 +1,5 @@
 import gzip
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,21 @@ def test_vocab_learns_what_the_library_learns(run_command, corpus, tmp_path):
     assert learned == kbl.text.learn_vocabulary(corpus, vocab_size=120, show_progress=False)
     assert f"Wrote {output}: {len(learned)} pieces" in out
     assert f"keras-bert pretrain --corpus {corpus} --vocab {output}" in out
+
+
+def test_patterns_and_reserved_pieces(run_command, corpus, tmp_path):
+    text = gzip.compress(Path(corpus).read_bytes())
+    (tmp_path / "part.txt.gz").write_bytes(text)
+    output = tmp_path / "vocab.txt"
+    flags = ["--vocab-size", "130", "--unused", "3", "--alphabet-limit", "12"]
+    code, out, _ = run_command("vocab", tmp_path / "p*.gz", "--output", output, *flags)
+    assert code == 0
+    reserved = ["[PAD]", "[unused0]", "[unused1]", "[unused2]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    vocabulary = kbl.text.load_vocabulary(output)
+    assert vocabulary[:8] == reserved
+    assert sum(len(piece) == 1 for piece in vocabulary) == 12
+    assert f"--corpus '{tmp_path}/p*.gz'" in out
+    assert ("fewer than asked for" in out) == (len(vocabulary) < 130)
 
 
 def test_cased_vocabulary_keeps_upper_case(run_command, corpus, tmp_path):
@@ -34,6 +50,7 @@ def test_bad_input_gives_one_line_and_writes_nothing(run_command, corpus, tmp_pa
     output = tmp_path / "vocab.txt"
     for argv, part in [
         ([tmp_path / "absent.txt"], "absent.txt"),
+        ([tmp_path / "*.md"], "*.md"),
         ([tmp_path], "directory"),
         ([empty], "no words"),
         ([not_gzip], "text.txt.gz"),

@@ -1,8 +1,16 @@
 import os
+import re
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from keras_bert_lib.text.vocabulary import load_vocabulary, save_vocabulary, validate_vocabulary
+from keras_bert_lib.text.vocabulary import (
+    REQUIRED_PIECES,
+    load_vocabulary,
+    save_vocabulary,
+    validate_vocabulary,
+)
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
@@ -22,6 +30,61 @@ def test_round_trip(tmp_path, pieces):
     assert load_vocabulary(path) == SPECIAL + pieces
     assert load_vocabulary(str(path)) == SPECIAL + pieces
     assert os.listdir(path.parent) == ["vocab.txt"]
+
+
+def any_pieces():
+    # Half of them are pieces that may be mistaken for another, or for no piece.
+    odd = ["", " ", "\n", "\r", "a\r", "\x00", "\x85", "\u2028", "\ufeff", "\ud800", "[PAD]", "##"]
+    return st.lists(st.one_of(st.sampled_from(odd), st.text(max_size=4)), max_size=12)
+
+
+def result_or_error(function, *arguments):
+    try:
+        return function(*arguments), None
+    except ValueError as error:
+        return None, str(error)
+
+
+@given(pieces=any_pieces(), position=st.integers(0, 12))
+def test_saves_what_it_can_load_and_nothing_else(tmp_path_factory, pieces, position):
+    pieces[position:position] = SPECIAL
+    path = tmp_path_factory.mktemp("any") / "vocab.txt"
+    _, error = result_or_error(save_vocabulary, pieces, path)
+    if error is None:
+        assert load_vocabulary(path) == pieces
+        return
+    assert not path.exists()
+    assert "\n" not in error
+    assert "Received: " in error
+    # One of the rules was broken.
+    text = "".join(pieces)
+    assert (
+        len(set(pieces)) < len(pieces)
+        or pieces[-1] == ""
+        or any(c == "\n" or "\ud800" <= c <= "\udfff" for c in text)
+        or any(piece.endswith("\r") for piece in pieces)
+        or text.startswith("\ufeff")
+    )
+
+
+@given(lines=st.one_of(st.binary(max_size=80), any_pieces()))
+def test_loads_any_bytes_or_says_where_they_are_wrong(tmp_path_factory, lines):
+    if isinstance(lines, list):
+        lines = "\n".join(lines).encode("utf-8", "replace")
+    data = "\n".join(REQUIRED_PIECES).encode() + b"\n" + lines
+    path = tmp_path_factory.mktemp("any") / "vocab.txt"
+    path.write_bytes(data)
+    vocabulary, error = result_or_error(load_vocabulary, path)
+    if vocabulary is None:
+        assert re.search(r"lines \d+ and \d+|line \d+, is not UTF-8", error)
+        assert "\n" not in error
+        return
+    # The number of a line is the id of its piece, and only blank lines come after the last.
+    lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    count = len(vocabulary)
+    assert [piece.encode() for piece in vocabulary] == lines[:count]
+    assert not any(lines[count:])
+    validate_vocabulary(vocabulary)
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
@@ -70,6 +133,11 @@ def test_says_where_no_file_is(tmp_path):
         ([*SPECIAL, "a", "b", "a"], "'a' twice, at ids 5 and 7"),
         ([*SPECIAL, 7], r"strings only\. Received: 7 \(of type int\) at index 5"),
         (["[PAD]", "[CLS]", "[SEP]"], r"`vocabulary` has no \[UNK\] piece"),
+        (["x" * 10**6], r"no \[SEP\] piece.* the first being 'x{30}'$"),
+        (["x" * 10**6] * 2, r"holds the piece 'x{30}' twice, at ids 0 and 1"),
+        ({"[PAD]": 0}, r"must be a list .*sorted\(ids, key=ids.get\).* Received: a dict"),
+        ("[PAD]", "must be a list .* Received: a str"),
+        (iter(SPECIAL), "must be a list .* Received: a list_iterator"),
     ],
 )
 def test_says_what_is_wrong_with_a_list(vocabulary, message):
@@ -77,7 +145,7 @@ def test_says_what_is_wrong_with_a_list(vocabulary, message):
         validate_vocabulary(vocabulary)
 
 
-@pytest.mark.parametrize("unfit", ["two\nlines", "carriage\r", ""])
+@pytest.mark.parametrize("unfit", ["two\nlines", "carriage\r", "", "\ud800"])
 def test_does_not_write_what_it_could_not_read(tmp_path, unfit):
     path = tmp_path / "vocab.txt"
     with pytest.raises(ValueError, match="cannot be written") as caught:
