@@ -34,7 +34,6 @@ _DEFAULT_MAX_LENGTH = 512
 # What makes the same tokenizer as `BertTokenizer` in `transformers`, and what reads any file.
 _BERT_CLASSES = (
     "BertTokenizer",
-    "ConvBertTokenizer",
     "DistilBertTokenizer",
     "ElectraTokenizer",
     "MobileBertTokenizer",
