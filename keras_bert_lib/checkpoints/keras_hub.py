@@ -186,8 +186,11 @@ def checkpoint_of(model, path, tokenizer=None):
         config["sentence_embedding"] = {"pooling": model.pooling_mode, "normalize": model.normalize}
     if name == "BertMaskedLM":
         head = model.masked_lm_head
-        config["mlm_hidden_act"] = act_of(head.intermediate_activation)
-        config["mlm_layer_norm_eps"] = head.layer_norm_epsilon
+        # Neither is what its encoder has.
+        config["keras_bert_lib"] = {
+            "mlm_hidden_act": act_of(head.intermediate_activation).replace("pytorch_", ""),
+            "mlm_layer_norm_eps": head.layer_norm_epsilon,
+        }
     preprocessor = getattr(model, "preprocessor", None)
     if tokenizer is None:
         tokenizer = getattr(preprocessor, "tokenizer", None)

@@ -69,6 +69,9 @@ class BertConfig:
         pad_token_id: int, id of the padding piece.
         position_embedding_type: `"learned"`, as in BERT, or `"sinusoidal"`.
         norm_first: bool, LayerNorm before each sublayer (pre-LN) instead of after it.
+        mlm_hidden_act: like `hidden_act`, for the masked LM head; None for the same. KerasHub's
+            `BertMaskedLM` has another than its encoder.
+        mlm_layer_norm_eps: float, like `layer_norm_eps`, for the masked LM head; None for the same.
 
     Raises:
         ValueError: for a value that makes no model, as a `num_heads` that does not divide
@@ -102,6 +105,8 @@ class BertConfig:
     pad_token_id: int = 0
     position_embedding_type: str = "learned"
     norm_first: bool = False
+    mlm_hidden_act: str | None = None
+    mlm_layer_norm_eps: float | None = None
 
     def __post_init__(self):
         for name in (
@@ -121,21 +126,21 @@ class BertConfig:
                 "`num_heads` must divide `hidden_size`. "
                 f"Received: num_heads={self.num_heads}, hidden_size={self.hidden_size}"
             )
-        if self.hidden_act not in HIDDEN_ACTS:
-            raise ValueError(
-                f"`hidden_act` must be one of {', '.join(HIDDEN_ACTS)}. "
-                f"Received: hidden_act={self.hidden_act!r}"
-            )
+        for name in ("hidden_act", "mlm_hidden_act"):
+            value = getattr(self, name)
+            if value not in HIDDEN_ACTS and not (value is None and name == "mlm_hidden_act"):
+                raise ValueError(
+                    f"`{name}` must be one of {', '.join(HIDDEN_ACTS)}. Received: {name}={value!r}"
+                )
         for name in ("hidden_dropout", "attention_dropout"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(
                     f"`{name}` must be in [0, 1). Received: {name}={getattr(self, name)!r}"
                 )
-        for name in ("layer_norm_eps", "initializer_range"):
-            if not getattr(self, name) > 0:
-                raise ValueError(
-                    f"`{name}` must be positive. Received: {name}={getattr(self, name)!r}"
-                )
+        for name in ("layer_norm_eps", "initializer_range", "mlm_layer_norm_eps"):
+            value = getattr(self, name)
+            if not (value is None and name == "mlm_layer_norm_eps") and not value > 0:
+                raise ValueError(f"`{name}` must be positive. Received: {name}={value!r}")
         if not 0 <= self.pad_token_id < self.vocab_size:
             raise ValueError(
                 "`pad_token_id` must be an id of the vocabulary. Received: "
@@ -210,10 +215,13 @@ class BertConfig:
         config["hidden_act"] = _ACTS_TO_HUGGINGFACE[self.hidden_act]
         config["model_type"] = "bert_norm_first" if self.norm_first else "bert"
         config["tie_word_embeddings"] = True
-        if self.position_embedding_type == "sinusoidal":
-            # The sines are written as a learned table would be, so both libraries read them.
-            config["keras_bert_lib"] = {"position_embedding_type": "sinusoidal"}
-        return config
+        # The sines are written as a learned table would be, so both libraries read them.
+        ours = {
+            name: fields[name]
+            for name in ("position_embedding_type", "mlm_hidden_act", "mlm_layer_norm_eps")
+            if fields[name] not in ("learned", None)
+        }
+        return config | ({"keras_bert_lib": ours} if ours else {})
 
     @classmethod
     def from_huggingface(cls, config):
