@@ -2,14 +2,20 @@
 
 import os
 
-from keras_bert_lib.checkpoints import huggingface, keras_hub, sentence_transformers
+from keras_bert_lib.checkpoints import (
+    google_bert,
+    huggingface,
+    keras_hub,
+    model_garden,
+    sentence_transformers,
+)
 
 # A format is a module with two functions:
 #   matches(path) -> bool          by what is there, never by the path's name; cheap
 #   open_checkpoint(path) -> Checkpoint
 # The first that matches opens the path. Hugging Face comes last: other layouts have a config.json
 # too.
-_FORMATS = (sentence_transformers, keras_hub, huggingface)
+_FORMATS = (sentence_transformers, keras_hub, google_bert, model_garden, huggingface)
 
 
 def open_checkpoint(path):
