@@ -1,6 +1,7 @@
 """Types of arguments that several commands take, and what they check and print alike."""
 
 import argparse
+import glob
 import os
 
 SIZES = ("tiny", "mini", "small", "medium", "base", "large")
@@ -40,12 +41,12 @@ def check_readable(path, flag):
         pass
 
 
-def check_output(path, overwrite=False):
+def check_output(path, overwrite=False, flag="--output"):
     """Raises FileExistsError rather than let a command write over what is there."""
     taken = os.path.exists(path) and not (os.path.isdir(path) and not os.listdir(path))
     if taken and not overwrite:
         raise FileExistsError(
-            f"{path} exists already. Give another --output, or add --overwrite to replace it."
+            f"{path} exists already. Give another {flag}, or add --overwrite to replace it."
         )
 
 
@@ -57,9 +58,17 @@ def next_step(*lines):
 
 
 def megabytes(path):
-    """The size of a file or of a directory's files, for people."""
-    if os.path.isdir(path):
+    """The size of a file, of a directory's files or of a checkpoint's, for people."""
+    if os.path.isfile(f"{path}.index"):
+        files = glob.glob(f"{glob.escape(path)}.*")
+    elif os.path.isdir(path):
         files = [os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names]
     else:
         files = [path]
     return f"{sum(map(os.path.getsize, files)) / 1e6:.2f} MB"
+
+
+def shortened(names):
+    """The first twenty of a list of names, for people."""
+    shown = ", ".join(map(str, names[:20]))
+    return shown + (f", ... ({len(names)} in all)" if len(names) > 20 else "")

@@ -1,7 +1,23 @@
-"""Tells the kinds of files this library writes apart."""
+"""Tells the kinds of files this library reads and writes apart."""
 
 import contextlib
+import importlib
 import os
+
+TITLES = {
+    "keras": "a Keras file",
+    "saved_model": "a SavedModel",
+    "tflite": "a TFLite file",
+}
+# The formats of a "model", by their modules in `checkpoints`, in the order in which they are asked
+# whether it is theirs.
+_FORMATS = {
+    "sentence_transformers": "a model directory of sentence-transformers",
+    "keras_hub": "a preset of KerasHub",
+    "google_bert": "a TensorFlow 1 checkpoint of google-research/bert",
+    "model_garden": "a TensorFlow 2 checkpoint of Model Garden",
+    "huggingface": "a model directory in the Hugging Face layout",
+}
 
 
 def kind_of(path):
@@ -9,28 +25,34 @@ def kind_of(path):
 
     Args:
         path: A model directory, a SavedModel directory (or one with numbered versions in it), a
-            `.keras` file or a `.tflite` file.
+            `.keras` file, a `.tflite` file, or the directory or the prefix of a TensorFlow
+            checkpoint.
 
     Returns:
-        `(kind, path)`, where kind is "model", "saved_model", "keras" or "tflite". For a directory
-        of numbered SavedModels the path is that of the newest.
+        `(kind, path)`, where kind is "model" (of whatever library), "saved_model", "keras" or
+        "tflite". For a directory of numbered SavedModels the path is that of the newest.
 
     Raises:
         FileNotFoundError: Where there is nothing at `path`.
         ValueError: Where it is something else.
     """
+    if os.path.isfile(f"{path}.index"):
+        return "model", path
     if os.path.isdir(path):
-        if os.path.isfile(os.path.join(path, "config.json")):
+        names = os.listdir(path)
+        if "config.json" in names or "modules.json" in names:
             return "model", path
-        if os.path.isfile(os.path.join(path, "saved_model.pb")):
+        if "saved_model.pb" in names:
             return "saved_model", path
-        versions = [name for name in os.listdir(path) if name.isdigit()]
+        versions = [name for name in names if name.isdigit()]
         for version in sorted(versions, key=int, reverse=True):
             if os.path.isfile(os.path.join(path, version, "saved_model.pb")):
                 return "saved_model", os.path.join(path, version)
+        if any(name.endswith(".index") for name in names):
+            return "model", path
         raise ValueError(
-            f"{path} is neither a model directory (it has no config.json) nor a SavedModel (it has "
-            "no saved_model.pb)."
+            f"{path} is neither a model directory (it has no config.json), nor a SavedModel (no "
+            "saved_model.pb), nor a TensorFlow checkpoint (no .index file)."
         )
     with open(path, "rb") as file:  # Raises FileNotFoundError, which names the path.
         head = file.read(8)
@@ -41,19 +63,55 @@ def kind_of(path):
     raise ValueError(f"{path} is neither a .tflite nor a .keras file. Give one, or a directory.")
 
 
+def title_of(kind, path):
+    """Returns what there is at a path, whose kind is known, in words."""
+    if kind != "model":
+        return TITLES[kind]
+    for name, title in _FORMATS.items():
+        if importlib.import_module(f"keras_bert_lib.checkpoints.{name}").matches(path):
+            return title
+    return "a model directory"
+
+
+def model_class(checkpoint):
+    """Returns the class of model that a `Checkpoint` was saved from, or the one most like it.
+
+    Heads that are there count for more than the architecture that is written beside them: the
+    published checkpoints say BertForMaskedLM, and have the head for next sentences too.
+    """
+    from keras_bert_lib import models
+
+    if "unsupported" not in checkpoint.config.get("sentence_embedding", {"unsupported": ""}):
+        return models.BertTextEmbedder
+    names = checkpoint.source.names
+    if "cls.seq_relationship.weight" in names:
+        return models.BertPretrainer
+    if "cls.predictions.bias" in names:
+        return models.BertMaskedLM
+    if "qa_outputs.weight" in names:
+        return models.BertQuestionAnswerer
+    if "classifier.weight" not in names:
+        return models.BertEncoder
+    architectures = checkpoint.config.get("architectures") or []
+    for model in (models.BertTokenClassifier, models.BertMultipleChoice):
+        if model._architecture in architectures:
+            return model
+    return models.BertClassifier
+
+
 def load_classifier(path):
     """Loads the `BertClassifier` in a model directory.
 
     Raises:
         ValueError: Where the directory holds a model that was not fine-tuned to label texts.
     """
-    from keras_bert_lib.checkpoints import huggingface
+    from keras_bert_lib.checkpoints import open_checkpoint
     from keras_bert_lib.models import BertClassifier
 
-    kinds = huggingface.read_config(path).get("architectures") or []
-    if kinds and "BertForSequenceClassification" not in kinds:
+    kind = model_class(open_checkpoint(path))
+    if kind is not BertClassifier:
         raise ValueError(
-            f"{path} holds a {', '.join(kinds)}, which does not label texts. Fine-tune it first: "
+            f"{path} holds a {kind.__name__}, which does not label texts. Fine-tune it first: "
             f"keras-bert finetune --model {path} --train FILE --output DIR."
         )
     model = BertClassifier.from_pretrained(path)

@@ -1,16 +1,22 @@
-"""Say what is in a model directory, a SavedModel, a .keras or a .tflite file."""
+"""Say what is in a model, of whichever library, or in an exported file.
+
+Tells the kind, the sizes, the tokenizer and each weight of a model directory (Hugging Face,
+sentence-transformers), a KerasHub preset, a checkpoint of google-research/bert or Model Garden or a
+.keras file; and the signatures and operations of a SavedModel or a .tflite file.
+"""
 
 import collections
-import json
-import os
+import math
+import re
 
 from keras_bert_lib.cli import artifact, native_logs
-from keras_bert_lib.cli.arguments import megabytes
+from keras_bert_lib.cli.arguments import megabytes, shortened
 
 EXAMPLES = """\
 examples:
   keras-bert inspect my-classifier
   keras-bert inspect my-classifier.tflite
+  keras-bert inspect uncased_L-12_H-768_A-12/bert_model.ckpt
 """
 IF_INTERRUPTED = "Nothing was changed."
 
@@ -18,46 +24,79 @@ IF_INTERRUPTED = "Nothing was changed."
 def add_arguments(parser):
     """Adds the command's arguments to its parser."""
     parser.add_argument(
-        "path", help="model directory, SavedModel directory, .keras or .tflite file"
+        "path",
+        help="model directory, KerasHub preset, TensorFlow checkpoint (its directory or prefix), "
+        "SavedModel directory, .keras or .tflite file",
     )
 
 
 def run(args):
     """Prints one fact a line, then the table that belongs to the kind."""
     kind, path = artifact.kind_of(args.path)
-    print(f"{path}: {_TITLES[kind]}, {megabytes(path)}")
     native_logs.start_tensorflow()
     with artifact.reading(path):
+        print(f"{path}: {artifact.title_of(kind, path)}, {megabytes(path)}")
         _INSPECTORS[kind](path)
 
 
 def _inspect_model(path):
-    from keras_bert_lib.checkpoints import huggingface
+    with native_logs.hidden():
+        from keras_bert_lib.checkpoints import open_checkpoint, tensor_names
+        from keras_bert_lib.models.pretrained_model import read_tokenizer
 
-    config = huggingface.read_config(path)
+        checkpoint = open_checkpoint(path)
+        model_class = artifact.model_class(checkpoint)
+    _facts(loads_as=model_class.__name__)
+    _config(checkpoint.config)
+    try:
+        _tokenizer(read_tokenizer(checkpoint))
+    except (ValueError, OSError) as error:  # All else can still be told.
+        _facts(tokenizer=f"cannot be read: {' '.join(str(error).split())}")
+    # Constants and second copies are no parameters.
+    names = [
+        name
+        for name in checkpoint.source.names
+        if name not in tensor_names.BUFFERS and name not in tensor_names.TIED
+    ]
+    _parameters({name: checkpoint.source.shape(name) for name in names})
+
+
+def _inspect_keras(path):
+    model = artifact.load_keras(path)
+    _facts(model=type(model).__name__, compiled="yes" if model.compiled else "no")
+    if hasattr(model, "_huggingface_config"):
+        _config(model._huggingface_config())
+        _tokenizer(getattr(model, "tokenizer", None))
+    _parameters({weight.path: tuple(weight.shape) for weight in model.weights})
+
+
+def _config(config):
+    """The facts in a `config.json`."""
+    embedding = config.get("sentence_embedding", {})
     _facts(
         architecture=", ".join(config.get("architectures") or []),
         layers=config.get("num_hidden_layers"),
         hidden_size=config.get("hidden_size"),
         heads=config.get("num_attention_heads"),
         intermediate_size=config.get("intermediate_size"),
+        activation=config.get("hidden_act"),
         vocabulary=config.get("vocab_size"),
+        segments=config.get("type_vocab_size"),
         longest_text=config.get("max_position_embeddings"),
-        labels=_shortened(list(config.get("id2label", {}).values())),
+        pooling=embedding.get("pooling"),
+        labels=shortened(list((config.get("id2label") or {}).values())),
     )
-    tokenizer = os.path.join(path, "tokenizer_config.json")
-    if os.path.isfile(tokenizer):
-        with open(tokenizer, encoding="utf-8") as file:
-            lowercase = json.load(file).get("do_lower_case", True)
-        _facts(tokenizer="WordPiece, " + ("lowercased" if lowercase else "cased"))
-    source = huggingface.open_weights(path)
-    _parameters({source.names[name]: source.shape(name) for name in source.names})
 
 
-def _inspect_keras(path):
-    model = artifact.load_keras(path)
-    _facts(model=type(model).__name__, compiled="yes" if model.compiled else "no")
-    _parameters({weight.path: tuple(weight.shape) for weight in model.weights})
+def _tokenizer(tokenizer):
+    """What a `BertTokenizer`, or None, does."""
+    if tokenizer is None:
+        _facts(tokenizer="none")
+        return
+    casing = "lowercased" if tokenizer.lowercase else "cased"
+    stripped = tokenizer.lowercase if tokenizer.strip_accents is None else tokenizer.strip_accents
+    accents = "accents stripped" if stripped else "accents kept"
+    _facts(tokenizer=f"WordPiece, {casing}, {accents}, {tokenizer.vocabulary_size:,} pieces")
 
 
 def _inspect_saved_model(path):
@@ -93,7 +132,7 @@ def _inspect_tflite(path):
             print(f"  out  {key}: {detail['dtype'].__name__} {_shape(detail['shape'])}")
     labels = stock_runtime.read_labels(path)
     if labels:
-        _facts(labels=_shortened(labels))
+        _facts(labels=shortened(labels))
     ops = collections.Counter(detail["op_name"] for detail in interpreter._get_ops_details())
     del ops["DELEGATE"]  # The interpreter's own, in place of ops that it counts too.
     _ops(ops)
@@ -106,21 +145,17 @@ def _facts(**facts):
 
 
 def _parameters(shapes):
-    """One line a tensor, those of the numbered layers gathered, and the total."""
-    sizes = {}
+    """One line a tensor, those of a Transformer block gathered, and the total."""
+    rows = {}  # name -> number of parameters, shape
     for name, shape in shapes.items():
-        count = 1
-        for dimension in shape:
-            count *= dimension
-        group = name.rsplit(".layer.", 1)
-        if len(group) == 2:
-            name = f"{group[0]}.layer.{group[1].split('.')[0]} (all)"
-            shape = ""
-        seen, _ = sizes.get(name, (0, ""))
-        sizes[name] = (seen + count, _shape(shape) if shape != "" else "")
-    print(f"parameters: {sum(count for count, _ in sizes.values()):,}")
-    width = max(map(len, sizes))
-    for name, (count, shape) in sizes.items():
+        block = re.match(r"(.*\blayer\.\d+|(.*/)?block_\d+)[./]", name)
+        if block:
+            name = f"{block[1]} (all)"
+        seen, _ = rows.get(name, (0, ""))
+        rows[name] = (seen + math.prod(shape), "" if block else _shape(shape))
+    print(f"parameters: {sum(count for count, _ in rows.values()):,}")
+    width = max(map(len, rows))
+    for name, (count, shape) in rows.items():
         print(f"  {name:{width}}  {count:>12,}  {shape}".rstrip())
 
 
@@ -133,17 +168,6 @@ def _shape(shape):
     return "[" + ", ".join("?" if size in (None, -1) else str(size) for size in shape) + "]"
 
 
-def _shortened(labels):
-    shown = ", ".join(map(str, labels[:20]))
-    return shown + (f", ... ({len(labels)} in all)" if len(labels) > 20 else "")
-
-
-_TITLES = {
-    "model": "a model directory",
-    "keras": "a Keras file",
-    "saved_model": "a SavedModel",
-    "tflite": "a TFLite file",
-}
 _INSPECTORS = {
     "model": _inspect_model,
     "keras": _inspect_keras,

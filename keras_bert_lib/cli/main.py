@@ -19,7 +19,8 @@ COMMANDS = {
     "finetune": "fine-tune a BERT to label texts",
     "predict": "label texts with a model directory, a SavedModel or a .tflite file",
     "export": "write a fine-tuned model as a file that takes text: SavedModel or TFLite",
-    "inspect": "say what is in a model directory, .keras, SavedModel or .tflite file",
+    "convert": "take a model from one library to another (Hugging Face, Google, KerasHub, ...)",
+    "inspect": "say what is in a model of any of these libraries, or in an exported file",
 }
 
 _EPILOG = """\
@@ -129,7 +130,9 @@ def _one_line(error):
         )
     if isinstance(error, OSError) and error.strerror and error.filename is not None:
         return f"{error.filename}: {error.strerror}."
-    if isinstance(error, (ValueError, OSError)):
+    # A package that a command needs and that is not installed; a defect would have a name.
+    missing = isinstance(error, ImportError) and error.name is None
+    if missing or isinstance(error, (ValueError, OSError)):
         return " ".join(str(error).split())
     if type(error).__name__ == "ResourceExhaustedError":
         return "Not enough memory. Lower --batch-size or --max-length."

@@ -23,8 +23,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bert_lib.checkpoints.tensor_names import weights_by_name
 from keras_bert_lib.models.bert_encoder import BertEncoder
-from keras_bert_lib.models.pretrained_model import PretrainedModel, weights_by_name
+from keras_bert_lib.models.pretrained_model import PretrainedModel
 
 __all__ = [
     "add_tokens",
@@ -183,8 +184,11 @@ def extend_positions(model, max_position_embeddings, method="interpolate"):
     if tokenizer is not None and tokenizer.max_length == old_length:
         config = tokenizer.get_config() | {"max_length": max_position_embeddings}
         tokenizer = type(tokenizer).from_config(config)
+    changes = {}
+    if getattr(model, "max_length", None) == old_length:  # of a BertTextEmbedder
+        changes["max_length"] = max_position_embeddings
     config = dataclasses.replace(model.config, max_position_embeddings=max_position_embeddings)
-    new_model = remake(model, config, tokenizer)
+    new_model = remake(model, config, tokenizer, **changes)
     weights = arrays_by_name(model)
     name = "embeddings/position_embedding"
     table = weights.pop(name)  # [p, h]
@@ -267,6 +271,8 @@ def drop_layers(model, layers):
 def change_labels(model, labels=None, num_classes=None):
     """Gives a classifier other classes: the encoder is kept, the head begins anew.
 
+    All other arguments of the model are kept, too.
+
     Args:
         model: a model with `labels`.
         labels: list of str, the names of the new classes.
@@ -308,7 +314,7 @@ def change_labels(model, labels=None, num_classes=None):
 
 
 def reinitialize_top_layers(model, n, seed=None):
-    """Draws the top blocks and the pooler anew.
+    """Draws the top blocks and the pooler, where there is one, anew.
 
     What they learned is the closest to pretraining's own tasks, and the farthest from others:
     fine-tuning on few examples is often more stable without it.
@@ -357,9 +363,10 @@ def reinitialize_top_layers(model, n, seed=None):
         else:
             weights[name] = np.full_like(array, 1 if name.endswith("/gamma") else 0)
     copy_weights(weights, new_model)
+    pooler = "the pooler and " if "pooler/dense/kernel" in weights else ""
     print(
-        f"reinitialize_top_layers: the pooler and the top {n} of {num_layers} blocks are drawn "
-        f"anew, {count:,} of {model.count_params():,} parameters."
+        f"reinitialize_top_layers: {pooler}the top {n} of {num_layers} blocks are drawn anew, "
+        f"{count:,} of {model.count_params():,} parameters."
     )
     return new_model
 

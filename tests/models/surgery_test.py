@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from absl.testing import parameterized
 
+from keras_bert_lib.checkpoints.tensor_names import weights_by_name
 from keras_bert_lib.models import BertClassifier, BertEncoder, BertPretrainer, surgery
-from keras_bert_lib.models.pretrained_model import weights_by_name
 from keras_bert_lib.text import BertTokenizer
 from tests.models.small_models import pretraining_batch, small_encoder
 
