@@ -9,7 +9,12 @@ __all__ = [
     "BertClassifier",
     "BertConfig",
     "BertEncoder",
+    "BertMaskedLM",
+    "BertMultipleChoice",
     "BertPretrainer",
+    "BertQuestionAnswerer",
+    "BertTextEmbedder",
+    "BertTokenClassifier",
     "BertTokenizer",
     "checkpoints",
     "data",
@@ -25,5 +30,15 @@ __all__ = [
 # have been imported.
 if not os.path.basename(sys.argv[0]).startswith("keras-bert"):
     from keras_bert_lib import checkpoints, data, export, layers, models, text, training
-    from keras_bert_lib.models import BertClassifier, BertConfig, BertEncoder, BertPretrainer
+    from keras_bert_lib.models import (
+        BertClassifier,
+        BertConfig,
+        BertEncoder,
+        BertMaskedLM,
+        BertMultipleChoice,
+        BertPretrainer,
+        BertQuestionAnswerer,
+        BertTextEmbedder,
+        BertTokenClassifier,
+    )
     from keras_bert_lib.text import BertTokenizer

@@ -29,6 +29,11 @@ class ServingModule(tf.Module):
                 "`model` must be a BertClassifier; fine-tune the encoder first. "
                 f"Received: {type(model).__name__}"
             )
+        if model.problem_type != "single_label_classification":
+            raise ValueError(
+                "Only classifiers of one label a text can be exported. "
+                f"Received: model.problem_type={model.problem_type!r}"
+            )
         if model.tokenizer is None:
             raise ValueError(
                 "`model` has no tokenizer, so its file could not take text. Set "

@@ -4,18 +4,24 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_bert_lib.layers.initializers import normal
-from keras_bert_lib.models.bert_encoder import BertEncoder
-from keras_bert_lib.models.bert_pretrainer import check_encoder
-from keras_bert_lib.models.pretrained_model import PretrainedModel, read_tokenizer
+from keras_bert_lib.models.labelled_model import LabelledModel
+
+# As `transformers` calls them.
+SINGLE_LABEL = "single_label_classification"
+MULTI_LABEL = "multi_label_classification"
+REGRESSION = "regression"
+PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
-class BertClassifier(PretrainedModel):
+class BertClassifier(LabelledModel):
     """Puts a text, or a pair of texts, into one of several classes.
 
     `compile(optimizer)` is enough: the loss is then the sparse categorical cross entropy of the
     logits and the metric accuracy. A `loss` or `metrics` given to `compile` wins.
+
+    A text may also have any number of the labels, or a number for each of them; see
+    `problem_type`.
 
     `keras.models.load_model` reads a saved `.keras` file, compiled as it was, once
     `keras_bert_lib` is imported.
@@ -29,6 +35,11 @@ class BertClassifier(PretrainedModel):
             `LABEL_0`, `LABEL_1` and so on.
         dropout: float, the rate of dropout before the last layer; None takes the encoder's
             `hidden_dropout`.
+        problem_type: `"single_label_classification"`, where `fit` takes class ids `[batch]`;
+            `"multi_label_classification"`, with 0 or 1 for each label, float `[batch, classes]`,
+            and binary cross entropy; `"regression"`, with numbers, float `[batch]` or
+            `[batch, classes]`, and the mean squared error. None is a regression where there is
+            one class, as in `transformers`, and a single label where there are more.
         **kwargs: keyword arguments of `keras.Model`; the dtype policy is the encoder's where none
             is given.
 
@@ -62,62 +73,35 @@ class BertClassifier(PretrainedModel):
     _architecture = "BertForSequenceClassification"
 
     def __init__(
-        self, encoder, num_classes=None, tokenizer=None, labels=None, dropout=None, **kwargs
+        self,
+        encoder,
+        num_classes=None,
+        tokenizer=None,
+        labels=None,
+        dropout=None,
+        problem_type=None,
+        **kwargs,
     ):
-        check_encoder(encoder)
-        super().__init__(**({"dtype": encoder.dtype_policy} | kwargs))
-        self.encoder = encoder
-        self.config = encoder.config
-        self.labels = check_labels(labels, num_classes)
-        self.num_classes = len(self.labels)
-        if tokenizer is not None and tokenizer.vocabulary_size > self.config.vocab_size:
+        super().__init__(encoder, num_classes, tokenizer, labels, dropout, **kwargs)
+        if problem_type is None:
+            problem_type = REGRESSION if self.num_classes == 1 else SINGLE_LABEL
+        if problem_type not in PROBLEM_TYPES:
             raise ValueError(
-                "The tokenizer has more pieces than the encoder has embeddings. Use the "
-                "vocabulary the encoder was made for. Received: tokenizer.vocabulary_size="
-                f"{tokenizer.vocabulary_size}, vocab_size={self.config.vocab_size}"
+                f"`problem_type` must be one of {', '.join(PROBLEM_TYPES)}. "
+                f"Received: problem_type={problem_type!r}"
             )
-        self.tokenizer = tokenizer
-        self.dropout = self.config.hidden_dropout if dropout is None else dropout
-        self.dropout_layer = keras.layers.Dropout(
-            self.dropout, dtype=self.dtype_policy, name="dropout"
-        )
-        # Logits are float32, whatever the compute dtype.
-        self.classifier = keras.layers.Dense(
-            self.num_classes,
-            kernel_initializer=normal(self.config.initializer_range),
-            dtype="float32",
-            name="classifier",
-        )
-        self.build()
+        self.problem_type = problem_type
 
-    def build(self, input_shape=None):
-        """Creates the last layer's weights; the encoder has its own already."""
-        if self.built:
-            return
-        self.classifier.build((None, self.config.hidden_size))
-
-    def compile(self, optimizer, loss="auto", loss_weights=None, metrics="auto", **kwargs):
-        """Prepares the model for `fit`.
-
-        Args:
-            optimizer: Keras optimizer or its name.
-            loss: Keras loss or its name; `"auto"` is the sparse categorical cross entropy of the
-                logits.
-            loss_weights: as in `keras.Model.compile`.
-            metrics: list of Keras metrics or names; `"auto"` is accuracy.
-            **kwargs: other arguments of `keras.Model.compile`.
-        """
-        if isinstance(loss, str) and loss == "auto":
+    def _defaults(self):
+        if self.problem_type == SINGLE_LABEL:
             loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-        if isinstance(metrics, str) and metrics == "auto":
-            metrics = ["accuracy"]
-        super().compile(optimizer, loss, loss_weights, metrics, **kwargs)
-
-    def compile_from_config(self, config):
-        """Compiles as the model was when it was saved."""
-        # Keras leaves this to classes that have a `compile` of their own.
-        self.compile(**keras.saving.deserialize_keras_object(config))
-        self.optimizer.build(self.trainable_variables)
+            return {"loss": loss, "metrics": ["accuracy"]}
+        if self.problem_type == MULTI_LABEL:
+            loss = keras.losses.BinaryCrossentropy(from_logits=True)
+            # A logit over 0 is a probability over a half.
+            accuracy = keras.metrics.BinaryAccuracy(name="accuracy", threshold=0.0)
+            return {"loss": loss, "metrics": [accuracy]}
+        return {"loss": keras.losses.MeanSquaredError(), "metrics": ["mean_absolute_error"]}
 
     def call(self, inputs, training=None):
         """Returns the logits `[b, c]`."""
@@ -134,7 +118,8 @@ class BertClassifier(PretrainedModel):
 
         Returns:
             List of dicts, one a text, with the best class's name `label` and its probability
-            `score`.
+            `score`. For several labels or a regression the dicts have only `scores`, a dict from
+            each label to its probability or to its number.
 
         Raises:
             ValueError: if the model has no tokenizer, or the lists do not fit each other.
@@ -178,47 +163,32 @@ class BertClassifier(PretrainedModel):
                 max_length=max_length,
             )
             logits = self.predict_on_batch(inputs)[: len(batch)]  # [b, c]
-            probabilities = ops.convert_to_numpy(ops.softmax(logits, axis=-1))
-            for i, row in zip(batch, probabilities):
+            for i, row in zip(batch, ops.convert_to_numpy(self._scores(logits))):
                 best = int(row.argmax())
                 results[i] = {"label": self.labels[best], "score": float(row[best])}
+                if self.problem_type != SINGLE_LABEL:
+                    results[i] = {"scores": dict(zip(self.labels, row.tolist()))}
         return results
+
+    def _scores(self, logits):
+        """Returns what `logits` `[b, c]` say to the user: probabilities, or numbers as they are."""
+        if self.problem_type == SINGLE_LABEL:
+            return ops.softmax(logits, axis=-1)
+        if self.problem_type == MULTI_LABEL:
+            return ops.sigmoid(logits)
+        return logits
 
     def get_config(self):
         """Returns the arguments of the constructor."""
-        return super().get_config() | {
-            "encoder": keras.saving.serialize_keras_object(self.encoder),
-            "num_classes": self.num_classes,
-            "tokenizer": keras.saving.serialize_keras_object(self.tokenizer),
-            "labels": list(self.labels),
-            "dropout": self.dropout,
-        }
-
-    @classmethod
-    def from_config(cls, config, custom_objects=None):
-        """Makes the classifier that `get_config` describes."""
-        parts = {
-            name: keras.saving.deserialize_keras_object(config[name], custom_objects)
-            for name in ("encoder", "tokenizer")
-        }
-        return cls(**(config | parts))
+        return super().get_config() | {"problem_type": self.problem_type}
 
     def _huggingface_config(self):
-        return super()._huggingface_config() | {
-            "id2label": {str(i): label for i, label in enumerate(self.labels)},
-            "label2id": {label: i for i, label in enumerate(self.labels)},
-            "classifier_dropout": self.dropout,
-        }
+        return super()._huggingface_config() | {"problem_type": self.problem_type}
 
     @classmethod
     def _from_checkpoint(cls, config, checkpoint, **kwargs):
-        dtype = kwargs.get("dtype")
-        if "labels" not in kwargs and "num_classes" not in kwargs:
-            kwargs["labels"] = read_labels(checkpoint)
-        if "tokenizer" not in kwargs:
-            kwargs["tokenizer"] = read_tokenizer(checkpoint)
-        kwargs.setdefault("dropout", checkpoint.config.get("classifier_dropout"))
-        return cls(BertEncoder(config, dtype=dtype), **kwargs)
+        kwargs.setdefault("problem_type", checkpoint.config.get("problem_type"))
+        return super()._from_checkpoint(config, checkpoint, **kwargs)
 
 
 def check_texts(texts, name):
@@ -233,49 +203,3 @@ def check_texts(texts, name):
         if not isinstance(text, (str, bytes)):
             raise ValueError(f"`{name}` must hold strings only. Received at index {i}: {text!r}")
     return texts
-
-
-def check_labels(labels, num_classes):
-    """Returns the list of labels that the arguments describe."""
-    if labels is None and num_classes is None:
-        raise ValueError("Give `labels` or `num_classes`. Received: labels=None, num_classes=None")
-    if labels is None:
-        if not isinstance(num_classes, int) or num_classes < 1:
-            raise ValueError(
-                f"`num_classes` must be a positive integer. Received: num_classes={num_classes!r}"
-            )
-        return [f"LABEL_{i}" for i in range(num_classes)]
-    if isinstance(labels, str) or not all(isinstance(label, str) for label in labels):
-        raise ValueError(f"`labels` must be a list of strings. Received: labels={labels!r}")
-    labels = list(labels)
-    if not labels:
-        raise ValueError("`labels` must name at least one class. Received: labels=[]")
-    twice = sorted({label for label in labels if labels.count(label) > 1})
-    if twice:
-        raise ValueError(f"`labels` must be unique, and {twice[0]!r} is not. Received: {labels!r}")
-    if num_classes is not None and num_classes != len(labels):
-        raise ValueError(
-            "`num_classes` must be the number of `labels`, or be left out. "
-            f"Received: num_classes={num_classes}, {len(labels)} labels"
-        )
-    return labels
-
-
-def read_labels(checkpoint):
-    """Returns the labels of a `Checkpoint`."""
-    path = checkpoint.source.path
-    id2label = checkpoint.config.get("id2label")
-    if id2label is not None:
-        if sorted(int(i) for i in id2label) != list(range(len(id2label))):
-            raise ValueError(
-                f"`id2label` in the config of {path} does not number its labels from 0 on. "
-                f"Received: id2label={id2label}"
-            )
-        return [id2label[key] for key in sorted(id2label, key=int)]
-    # `transformers` leaves `id2label` out where the labels have no names.
-    if "classifier.weight" not in checkpoint.source.names:
-        raise ValueError(
-            f"{path} is no classifier, so it cannot say which classes there are. Give `labels` or "
-            "`num_classes`. Received: labels=None, num_classes=None"
-        )
-    return [f"LABEL_{i}" for i in range(checkpoint.source.shape("classifier.weight")[0])]

@@ -19,6 +19,8 @@ class BertEncoder(PretrainedModel):
         config: `BertConfig`.
         output_hidden_states: bool, whether to return what each block takes and gives too.
         output_attentions: bool, whether to return each block's attention probabilities too.
+        use_pooler: bool, whether there is a pooler. Models that look at each token, as
+            `BertTokenClassifier`, need none, and files of such models have none.
         **kwargs: keyword arguments of `keras.Model`, as `name` and `dtype`.
 
     Call arguments:
@@ -29,10 +31,10 @@ class BertEncoder(PretrainedModel):
         training: bool, whether dropout is on.
 
     Returns:
-        Dict with `sequence_output` `[batch, seq, hidden]` and `pooled_output` `[batch, hidden]`.
-        On request `hidden_states`, a tuple of `num_layers + 1` tensors `[batch, seq, hidden]`
-        whose first is the embeddings, and `attentions`, a tuple of `num_layers` tensors
-        `[batch, heads, seq, seq]`.
+        Dict with `sequence_output` `[batch, seq, hidden]` and, where there is a pooler,
+        `pooled_output` `[batch, hidden]`. On request `hidden_states`, a tuple of `num_layers + 1`
+        tensors `[batch, seq, hidden]` whose first is the embeddings, and `attentions`, a tuple of
+        `num_layers` tensors `[batch, heads, seq, seq]`.
 
     Example:
         ```python
@@ -50,7 +52,14 @@ class BertEncoder(PretrainedModel):
 
     _architecture = "BertModel"
 
-    def __init__(self, config, output_hidden_states=False, output_attentions=False, **kwargs):
+    def __init__(
+        self,
+        config,
+        output_hidden_states=False,
+        output_attentions=False,
+        use_pooler=True,
+        **kwargs,
+    ):
         super().__init__(**kwargs)
         if not isinstance(config, BertConfig):
             raise ValueError(
@@ -60,6 +69,7 @@ class BertEncoder(PretrainedModel):
         self.config = config
         self.output_hidden_states = output_hidden_states
         self.output_attentions = output_attentions
+        self.use_pooler = use_pooler
         dtype = self.dtype_policy
         self.embeddings = BertEmbeddings(
             vocab_size=config.vocab_size,
@@ -94,7 +104,9 @@ class BertEncoder(PretrainedModel):
             self.final_norm = keras.layers.LayerNormalization(
                 epsilon=config.layer_norm_eps, dtype=dtype, name="final_norm"
             )
-        self.pooler = Pooler(config.initializer_range, dtype=dtype, name="pooler")
+        self.pooler = None
+        if use_pooler:
+            self.pooler = Pooler(config.initializer_range, dtype=dtype, name="pooler")
         self.build()
 
     def build(self, input_shape=None):
@@ -107,7 +119,8 @@ class BertEncoder(PretrainedModel):
             block.build(hidden_shape)
         if self.final_norm is not None:
             self.final_norm.build(hidden_shape)
-        self.pooler.build(hidden_shape)
+        if self.pooler is not None:
+            self.pooler.build(hidden_shape)
 
     def call(self, inputs, training=None):
         """Returns the dict of outputs."""
@@ -125,7 +138,9 @@ class BertEncoder(PretrainedModel):
         if self.final_norm is not None:
             x = self.final_norm(x)
             hidden_states[-1] = x
-        outputs = {"sequence_output": x, "pooled_output": self.pooler(x)}
+        outputs = {"sequence_output": x}
+        if self.pooler is not None:
+            outputs["pooled_output"] = self.pooler(x)
         if self.output_hidden_states:
             outputs["hidden_states"] = tuple(hidden_states)
         if self.output_attentions:
@@ -138,6 +153,7 @@ class BertEncoder(PretrainedModel):
             "config": self.config.to_dict(),
             "output_hidden_states": self.output_hidden_states,
             "output_attentions": self.output_attentions,
+            "use_pooler": self.use_pooler,
         }
 
     @classmethod

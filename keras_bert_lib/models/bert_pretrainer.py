@@ -6,8 +6,9 @@ from keras import ops
 from keras_bert_lib.layers.masked_lm_head import MaskedLMHead
 from keras_bert_lib.layers.next_sentence_head import NextSentenceHead
 from keras_bert_lib.models.bert_encoder import BertEncoder, check_inputs
-from keras_bert_lib.models.distribution import sum_over_replicas
+from keras_bert_lib.models.distribution import mean_over_replicas
 from keras_bert_lib.models.pretrained_model import PretrainedModel
+from keras_bert_lib.models.task_model import check_encoder
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -69,14 +70,7 @@ class BertPretrainer(PretrainedModel):
         super().__init__(**({"dtype": encoder.dtype_policy} | kwargs))
         self.encoder = encoder
         self.config = encoder.config
-        self.mlm_head = MaskedLMHead(
-            vocab_size=self.config.vocab_size,
-            hidden_act=self.config.hidden_act,
-            layer_norm_eps=self.config.layer_norm_eps,
-            initializer_range=self.config.initializer_range,
-            dtype=self.dtype_policy,
-            name="mlm_head",
-        )
+        self.mlm_head = masked_lm_head(self.config, self.dtype_policy)
         self.nsp_head = NextSentenceHead(
             self.config.initializer_range, dtype=self.dtype_policy, name="nsp_head"
         )
@@ -115,14 +109,9 @@ class BertPretrainer(PretrainedModel):
         self.nsp_accuracy.update_state(hits(x["next_sentence_labels"], y_pred["nsp_logits"]))
         if self._compile_loss is not None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-
-        # Keras sums the replicas' gradients. So each replica divides its own sum by the number of
-        # predictions and of examples in all of them; then the sum is the global batch's mean.
-        predictions = sum_over_replicas(ops.sum(weights))
-        examples = sum_over_replicas(ops.sum(ops.ones_like(nsp_losses)))
         # A batch may have nothing masked in it.
-        mlm_loss = ops.divide_no_nan(ops.sum(mlm_losses * weights), predictions)
-        return mlm_loss + ops.sum(nsp_losses) / examples
+        mlm_loss = mean_over_replicas(mlm_losses, weights)
+        return mlm_loss + mean_over_replicas(nsp_losses, ops.ones_like(nsp_losses))
 
     def get_config(self):
         """Returns the arguments of the constructor."""
@@ -140,6 +129,18 @@ class BertPretrainer(PretrainedModel):
         return cls(BertEncoder(config, dtype=dtype), **kwargs)
 
 
+def masked_lm_head(config, dtype):
+    """Returns the head that a `BertConfig` describes."""
+    return MaskedLMHead(
+        vocab_size=config.vocab_size,
+        hidden_act=config.mlm_hidden_act or config.hidden_act,
+        layer_norm_eps=config.mlm_layer_norm_eps or config.layer_norm_eps,
+        initializer_range=config.initializer_range,
+        dtype=dtype,
+        name="mlm_head",
+    )
+
+
 def cross_entropy(labels, logits):
     """Returns the cross entropy of each label, float32, in the labels' shape."""
     return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
@@ -148,12 +149,3 @@ def cross_entropy(labels, logits):
 def hits(labels, logits):
     """Returns 1 where the highest logit is the label's and 0 elsewhere, float32."""
     return ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32")), "float32")
-
-
-def check_encoder(encoder):
-    """Raises where `encoder` is not a `BertEncoder`."""
-    if not isinstance(encoder, BertEncoder):
-        raise ValueError(
-            "`encoder` must be a BertEncoder. Make one with `BertEncoder(config)`. "
-            f"Received: encoder={encoder!r}"
-        )
