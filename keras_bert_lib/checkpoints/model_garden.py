@@ -236,9 +236,9 @@ def read_params(path):
 
     try:
         with open(path, encoding="utf-8") as file:
-            encoder = yaml.safe_load(file)["task"]["model"]["encoder"]
-        kind = encoder["type"]
-        params = encoder[kind]
+            model = yaml.safe_load(file)["task"]["model"]
+        kind = model["encoder"]["type"]
+        params = model["encoder"][kind]
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ValueError(f"{path} has no task.model.encoder: {error!r}") from error
     if kind not in ("bert", "bert_v2") or params.get("norm_first"):
@@ -246,7 +246,11 @@ def read_params(path):
             f"{path} describes another encoder than BERT. Received: type={kind!r}, "
             f"norm_first={params.get('norm_first')!r}"
         )
-    return {theirs: params[ours] for ours, theirs in _PARAMS.items() if ours in params}
+    config = {theirs: params[ours] for ours, theirs in _PARAMS.items() if ours in params}
+    mlm_act = model.get("mlm_activation", params.get("hidden_activation"))
+    if mlm_act != params.get("hidden_activation"):
+        config["keras_bert_lib"] = {"mlm_hidden_act": {"gelu": "gelu_tanh"}.get(mlm_act, mlm_act)}
+    return config
 
 
 def config_from_shapes(source):
