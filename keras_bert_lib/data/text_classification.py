@@ -103,14 +103,10 @@ def text_classification(
         ragged = [tf.gather(x, batch) for x in (pieces, pair_pieces) if x is not None]
         lengths = [tf.cast(x.row_lengths(), tf.int32) for x in ragged]
         # As the tokenizer packs them; it wants one piece at least, even if all texts are empty.
-        x = packing.pack(
-            tf.concat([x.values for x in ragged] + [[tokenizer.pad_token_id]], 0),
-            lengths[0],
-            lengths[1] if len(lengths) == 2 else None,
-            max_length,
-            pad_to_max_length,
-            (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id),
-        )
+        values = tf.concat([x.values for x in ragged] + [[tokenizer.pad_token_id]], 0)
+        layout = packing.lay_out(lengths[0], lengths[1] if len(lengths) == 2 else None, max_length)
+        special_ids = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id)
+        x = packing.pack(layout, {"token_ids": values}, special_ids, max_length, pad_to_max_length)
         return x, tf.gather(label_ids, batch)
 
     dataset = rows.map(to_examples, num_parallel_calls=tf.data.AUTOTUNE)

@@ -1,19 +1,21 @@
 """BERT's tokenizer as a Keras layer."""
 
-import json
 import os
-from pathlib import Path
+from functools import partial
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_lib.text import packing, wordpiece_graph
-from keras_bert_lib.text.vocabulary import load_vocabulary, save_vocabulary, validate_vocabulary
+from keras_bert_lib.text import packing, tokenizer_files, wordpiece_graph
+from keras_bert_lib.text.vocabulary import load_vocabulary, validate_vocabulary
 from keras_bert_lib.text.wordpiece_tables import build_wordpiece_tables
 
 SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
+PADDINGS = ("longest", "max_length", "do_not_pad")
+
+_OFFSETS = ("byte_starts", "byte_ends", "char_starts", "char_ends")
 _BYTES_STEP = 64
 
 # What decoding mends, in this order (Hugging Face's `clean_up_tokenization`).
@@ -25,7 +27,6 @@ _CLEAN_UP = (
     (" ' ", "'"),
     (" n't", "n't"),
     (" 'm", "'m"),
-    (" do not", " don't"),
     (" 's", "'s"),
     (" 've", "'ve"),
     (" 're", "'re"),
@@ -39,20 +40,30 @@ class _WordPiece:
         self._tables = tables
         self._tensors = None
         self._unk_token_id = unk_token_id
-        self.on_any_length = tf.function(
-            self,
-            input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int32)],
-            autograph=False,
+        # One trace each for texts of any length.
+        signature = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int32)]
+        self.on_any_length, self.on_any_length_with_offsets = (
+            tf.function(
+                partial(self, with_offsets=flag), input_signature=signature, autograph=False
+            )
+            for flag in (False, True)
         )
 
-    def __call__(self, data, row_starts):
+    def __call__(self, data, row_starts, with_offsets=False):
         if self._tensors is None:
             # Made once and outside of any graph, so that every graph captures the same tensors.
             with tf.init_scope(), tf.device("CPU:0"):
-                arrays = self._tables._asdict()
-                arrays = {k: tf.constant(v) for k, v in arrays.items() if type(v) is np.ndarray}
-                self._tensors = self._tables._replace(**arrays)
-        return wordpiece_graph.tokenize_bytes(data, row_starts, self._tensors, self._unk_token_id)
+                self._tensors = self._tables._replace(
+                    expansions=tuple(tf.constant(x) for x in self._tables.expansions),
+                    **{
+                        name: tf.constant(x)
+                        for name, x in self._tables._asdict().items()
+                        if type(x) is np.ndarray
+                    },
+                )
+        return wordpiece_graph.tokenize_bytes(
+            data, row_starts, self._tensors, self._unk_token_id, with_offsets
+        )
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -62,16 +73,21 @@ class BertTokenizer(keras.layers.Layer):
     One implementation serves eager calls, `tf.data`, SavedModel and TFLite, so the ids are the same
     everywhere, and the same as those of Hugging Face's `BertTokenizer`: control characters dropped,
     accents stripped and letters lowered (uncased), words split at white space, punctuation and CJK
-    ideographs, then cut to the longest pieces of the vocabulary. Invalid UTF-8 never fails: bytes
-    that are not a character vanish.
+    ideographs, then cut to the longest pieces of the vocabulary. Invalid UTF-8 never fails: it is
+    what Python's `decode(errors="replace")` makes of it.
 
     Args:
         vocabulary: path of a `vocab.txt` (one piece a line), or list of str.
         lowercase: bool. Lowers letters. True for uncased vocabularies.
         strip_accents: bool, or None to follow `lowercase`.
         split_on_cjk: bool. Makes each CJK ideograph a word.
+        clean_text: bool. Drops control characters and U+FFFD.
+        max_chars_per_word: int. A longer word becomes [UNK].
         special_tokens_in_text: bool. Whether "[MASK]" and the like in a text become that token;
             off, they are characters like any other (safer for untrusted text).
+        added_tokens: list of str. Words of your domain that stay whole: each is matched anywhere in
+            the normalized text, before it is split. Ids follow the vocabulary's; one that is a
+            piece already keeps its id. See `add_tokens`.
         max_length: int. Default for the most tokens in a row, special tokens included.
 
     Call arguments:
@@ -79,23 +95,42 @@ class BertTokenizer(keras.layers.Layer):
             `[batch, bytes]` with UTF-8 bytes, NUL padded (what TFLite clients send; signed bytes
             are understood).
         text_pairs: the same for second texts, or None.
-        max_length: int, most tokens in a row; longer texts are cut (of a pair, the longer first).
-        pad_to_max_length: bool. False pads to the longest row of the batch.
+        max_length: int, most tokens in a row; longer texts are cut.
+        truncation: how pairs are cut: "longest_first", "only_first", "only_second" (each as in
+            Hugging Face; the other text is cut only where it alone is too long), or "round_robin".
+        padding: "longest" pads to the longest row of the batch, "max_length" to that;
+            "do_not_pad" gives ragged tensors.
+        pad_to_multiple_of: int or None. Rounds the length of padded rows up, past `max_length` if
+            need be.
+        stride: int or None. With one, a text that is too long is not cut: it fills several rows,
+            each beginning with the last `stride` pieces of the one before. Of pairs, `truncation`
+            says which text: "only_first" or "only_second". "text_index" `[rows]` tells of which
+            text a row is.
+        return_offsets: bool. Adds "byte_offsets" and "char_offsets" `[batch, seq, 2]`: where each
+            piece starts and ends in its own text, in UTF-8 bytes and in characters of a Python str;
+            0 and 0 at special tokens and padding.
+        return_word_ids: bool. Adds "word_ids" `[batch, seq]`: the number of each piece's word
+            within its own text, from 0; -1 at special tokens and padding.
+        return_truncated: bool. Adds "truncated" `[batch]`: 1 where a text was cut to fit. Bytes
+            that fill their row to its last place count as a text that was cut.
 
     Returns:
         A dict of int32 tensors `[batch, seq]` (`[seq]` for a single text): "token_ids",
-        "segment_ids", "padding_mask" (1 at tokens, 0 at padding).
+        "segment_ids", "padding_mask" (1 at tokens, 0 at padding), and what was asked for besides.
 
     Raises:
-        ValueError: if the vocabulary cannot be used, `max_length` leaves no room, or texts are
-            no texts.
+        ValueError: if the vocabulary cannot be used, `max_length` leaves no room, texts are no
+            texts, or an argument is none of these.
         FileNotFoundError: if the vocabulary file is not there.
 
     Example:
         >>> tokenizer = BertTokenizer(
         ...     ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "caf", "##e", "!"])
-        >>> tokenizer(["Café!"])["token_ids"].numpy().tolist()
+        >>> outputs = tokenizer(["Café!"], return_offsets=True)
+        >>> outputs["token_ids"].numpy().tolist()
         [[2, 5, 6, 7, 3]]
+        >>> outputs["byte_offsets"].numpy().tolist()
+        [[[0, 0], [0, 3], [3, 5], [5, 6], [0, 0]]]
 
     References:
         - Devlin et al., "BERT" (2019), https://arxiv.org/abs/1810.04805
@@ -109,7 +144,10 @@ class BertTokenizer(keras.layers.Layer):
         lowercase=True,
         strip_accents=None,
         split_on_cjk=True,
+        clean_text=True,
+        max_chars_per_word=100,
         special_tokens_in_text=True,
+        added_tokens=(),
         max_length=512,
         **kwargs,
     ):
@@ -119,12 +157,18 @@ class BertTokenizer(keras.layers.Layer):
         else:
             vocabulary = list(vocabulary)
             validate_vocabulary(vocabulary)
+        if max_chars_per_word < 1:
+            raise ValueError(
+                f"`max_chars_per_word` must be at least 1. Received: {max_chars_per_word}"
+            )
         self.lowercase = lowercase
         self.strip_accents = strip_accents
         self.split_on_cjk = split_on_cjk
+        self.clean_text = clean_text
+        self.max_chars_per_word = max_chars_per_word
         self.special_tokens_in_text = special_tokens_in_text
         self.max_length = _check_max_length(max_length, pairs=False)
-        self._vocabulary = tuple(vocabulary)
+        self._base_vocabulary = tuple(vocabulary)
         self._token_to_id = {token: i for i, token in enumerate(vocabulary)}
         self.pad_token_id, self.unk_token_id, self.cls_token_id, self.sep_token_id = (
             self._token_to_id[token] for token in SPECIAL_TOKENS[:4]
@@ -132,27 +176,68 @@ class BertTokenizer(keras.layers.Layer):
         self.mask_token_id = self._token_to_id.get("[MASK]")  # only pretraining needs one
         present = [token for token in SPECIAL_TOKENS if token in self._token_to_id]
         self.special_token_ids = [self._token_to_id[token] for token in present]
-        self._wordpiece = _WordPiece(
-            build_wordpiece_tables(
-                vocabulary,
-                lowercase=lowercase,
-                strip_accents=lowercase if strip_accents is None else strip_accents,
-                split_on_cjk=split_on_cjk,
-                special_tokens=present if special_tokens_in_text else [],
-            ),
-            self.unk_token_id,
-        )
+        self.added_tokens = ()
+        self._compile(_check_added_tokens(added_tokens))
         self.built = True
+
+    def _compile(self, added_tokens):
+        """Makes the tables anew, for the vocabulary and these added tokens."""
+        token_to_id = {token: i for i, token in enumerate(self._base_vocabulary)}
+        for token in added_tokens:
+            token_to_id.setdefault(token, len(token_to_id))
+        # In the order of ids, as files list them.
+        added_tokens = sorted(added_tokens, key=token_to_id.get)
+        specials = [token for token in SPECIAL_TOKENS if token in token_to_id]
+        tables = build_wordpiece_tables(
+            self._base_vocabulary,
+            lowercase=self.lowercase,
+            strip_accents=self.lowercase if self.strip_accents is None else self.strip_accents,
+            split_on_cjk=self.split_on_cjk,
+            clean_text=self.clean_text,
+            max_chars_per_word=self.max_chars_per_word,
+            special_tokens=tuple(
+                (token, token_to_id[token]) for token in specials if self.special_tokens_in_text
+            ),
+            added_tokens=tuple((token, token_to_id[token]) for token in added_tokens),
+        )
+        self._wordpiece = _WordPiece(tables, self.unk_token_id)
+        self._token_to_id = token_to_id
+        self._vocabulary = tuple(token_to_id)
+        self.added_tokens = tuple(added_tokens)
 
     @property
     def vocabulary(self):
-        """The pieces, list of str: the piece of id `i` is `vocabulary[i]`."""
+        """The pieces, list of str: that of id `i` is `vocabulary[i]`; added tokens come last."""
         return list(self._vocabulary)
 
     @property
     def vocabulary_size(self):
-        """Number of pieces, int."""
+        """Number of pieces, int, added tokens included."""
         return len(self._vocabulary)
+
+    def add_tokens(self, tokens):
+        """Adds words of a domain that are to stay whole.
+
+        Each is matched anywhere in the normalized text, also within words, before the text is
+        split: what Hugging Face's `add_tokens` does. Where two overlap, the one that starts first
+        wins; of those that start together, the longest. A model needs as many more embeddings as
+        ids are new. Graphs and datasets that were made with the tokenizer before do not change.
+
+        Args:
+            tokens: list of str.
+
+        Returns:
+            int, the number of tokens that were not added before.
+
+        Raises:
+            ValueError: if a token is not a str, is a special token, begins or ends with white
+                space, is empty by the text rules, or is by them the same as another.
+        """
+        added = list(dict.fromkeys([*self.added_tokens, *_check_added_tokens(tokens)]))
+        count = len(added) - len(self.added_tokens)
+        if count:
+            self._compile(added)
+        return count
 
     def token_to_id(self, token):
         """Returns the id (int) of a piece (str); that of [UNK] if there is no such piece."""
@@ -182,31 +267,92 @@ class BertTokenizer(keras.layers.Layer):
                 )
         return super().__call__(texts, text_pairs, **kwargs)
 
-    def call(self, texts, text_pairs=None, max_length=None, pad_to_max_length=False):
+    def call(
+        self,
+        texts,
+        text_pairs=None,
+        max_length=None,
+        truncation="longest_first",
+        padding="longest",
+        pad_to_multiple_of=None,
+        stride=None,
+        return_offsets=False,
+        return_word_ids=False,
+        return_truncated=False,
+    ):
         """Turns a tensor of texts to ids; see the class."""
         max_length = self.max_length if max_length is None else max_length
         _check_max_length(max_length, pairs=text_pairs is not None)
+        _check_choice("truncation", truncation, packing.TRUNCATIONS)
+        _check_choice("padding", padding, PADDINGS)
+        if pad_to_multiple_of is not None and pad_to_multiple_of < 1:
+            raise ValueError(
+                f"`pad_to_multiple_of` must be at least 1. Received: {pad_to_multiple_of}"
+            )
+        if stride is not None:
+            _check_stride(stride, max_length, truncation, pairs=text_pairs is not None)
+
         is_single = len(texts.shape) == 0
         rows = [texts] if text_pairs is None else [texts, text_pairs]
         if is_single:
             rows = [tf.expand_dims(row, 0) for row in rows]
         batch = tf.shape(rows[0])[0]
-        pieces, lengths = self._tokenize_rows(rows)
-        outputs = packing.pack(
-            pieces,
+        pieces = self._tokenize_rows(rows, with_offsets=return_offsets or return_word_ids)
+        features = {"token_ids": pieces.ids}
+        if return_offsets:
+            features |= {name: getattr(pieces, name) for name in _OFFSETS}
+        if return_word_ids:
+            features["word_ids"] = pieces.word_ids
+        lengths = pieces.row_lengths
+        layout = packing.lay_out(
             lengths[:batch],
             lengths[batch:] if len(rows) == 2 else None,
             max_length,
-            pad_to_max_length,
-            (self.cls_token_id, self.sep_token_id, self.pad_token_id),
+            truncation,
+            stride,
         )
-        return {k: tf.squeeze(v, 0) for k, v in outputs.items()} if is_single else outputs
+        outputs = packing.pack(
+            layout,
+            features,
+            (self.cls_token_id, self.sep_token_id, self.pad_token_id),
+            max_length,
+            padding == "max_length",
+            pad_to_multiple_of,
+        )
+        if return_offsets:
+            first_byte, last_byte, first_char, last_char = (
+                tf.maximum(outputs.pop(name), 0) for name in _OFFSETS
+            )
+            outputs["byte_offsets"] = tf.stack([first_byte, last_byte], axis=-1)
+            outputs["char_offsets"] = tf.stack([first_char, last_char], axis=-1)
+        if padding == "do_not_pad":
+            lengths = tf.reduce_sum(outputs["padding_mask"], axis=1)
+            outputs = {name: tf.RaggedTensor.from_tensor(x, lengths) for name, x in outputs.items()}
+        if return_truncated:
+            outputs["truncated"] = tf.maximum(layout.truncated, _fills_capacity(rows, layout))
+        if is_single and stride is None:
+            return {name: x[0] for name, x in outputs.items()}
+        if stride is not None:
+            outputs["text_index"] = layout.text_index
+        return outputs
 
-    def compute_output_spec(self, texts, text_pairs=None, **kwargs):
+    def compute_output_spec(
+        self, texts, text_pairs=None, padding="longest", max_length=None, stride=None, **kwargs
+    ):
         """Shapes of the outputs, for functional models."""
-        shape = (*texts.shape[:1], None)
-        names = ("token_ids", "segment_ids", "padding_mask")
-        return {name: keras.KerasTensor(shape, "int32", name=name) for name in names}
+        is_fixed = padding == "max_length" and kwargs.get("pad_to_multiple_of") is None
+        rows = texts.shape[:1] if stride is None else (None,)
+        row = (*rows, (max_length or self.max_length) if is_fixed else None)
+        shapes = dict.fromkeys(("token_ids", "segment_ids", "padding_mask"), row)
+        if kwargs.get("return_offsets"):
+            shapes |= dict.fromkeys(("byte_offsets", "char_offsets"), (*row, 2))
+        if kwargs.get("return_word_ids"):
+            shapes["word_ids"] = row
+        if kwargs.get("return_truncated"):
+            shapes["truncated"] = rows
+        if stride is not None:
+            shapes["text_index"] = rows
+        return {k: keras.KerasTensor(shape, "int32", name=k) for k, shape in shapes.items()}
 
     def tokenize_ragged(self, texts):
         """Cuts texts to piece ids: no special tokens, no truncation.
@@ -217,8 +363,8 @@ class BertTokenizer(keras.layers.Layer):
         Returns:
             `tf.RaggedTensor`, int32 `[batch, pieces]`.
         """
-        pieces, lengths = self._tokenize_rows([_to_tensor(texts, "texts")])
-        return tf.RaggedTensor.from_row_lengths(pieces[: tf.reduce_sum(lengths)], lengths)
+        ids, lengths = self._tokenize_rows([_to_tensor(texts, "texts")])[:2]
+        return tf.RaggedTensor.from_row_lengths(ids[: tf.reduce_sum(lengths)], lengths)
 
     def tokenize(self, texts):
         """Cuts texts to pieces.
@@ -237,16 +383,25 @@ class BertTokenizer(keras.layers.Layer):
         """Joins ids to text, as Hugging Face's `decode` does.
 
         Args:
-            token_ids: ints `[seq]`.
+            token_ids: ints `[seq]`, or `[batch, seq]`, ragged or not.
             skip_special_tokens: bool. Leaves out [CLS], [SEP], [PAD], [UNK] and [MASK].
             clean_up: bool. Joins English punctuation and contractions to the word before.
 
         Returns:
-            str.
+            str, or list of str for a batch.
+
+        Raises:
+            ValueError: if an id is outside the vocabulary.
         """
+        if isinstance(token_ids, tf.RaggedTensor):
+            token_ids = token_ids.to_list()
+        elif not isinstance(token_ids, (list, tuple)):
+            token_ids = np.asarray(token_ids).tolist()
+        if token_ids and np.ndim(token_ids[0]) > 0:
+            return [self.decode(row, skip_special_tokens, clean_up) for row in token_ids]
         skipped = set(self.special_token_ids) if skip_special_tokens else set()
         text = ""
-        for token_id in np.asarray(token_ids).reshape(-1).tolist():
+        for token_id in token_ids:
             if token_id in skipped:
                 continue
             token = self.id_to_token(token_id)
@@ -258,99 +413,99 @@ class BertTokenizer(keras.layers.Layer):
                 text = text.replace(spaced, joined)
         return text
 
-    def _tokenize_rows(self, rows):
-        """Lays the texts end to end and cuts them; returns (pieces [n], lengths [rows])."""
-        if rows[0].dtype == tf.string:
-            # Stacked, not concatenated: that fails where texts and pairs are not equally many.
-            texts = tf.reshape(tf.stack(rows), [-1])
-            joined = tf.strings.reduce_join(texts, separator="\n") + "\n"
-            data = tf.cast(tf.io.decode_raw(joined, tf.uint8), tf.int32)
-            row_starts = tf.cumsum(tf.strings.length(texts) + 1, exclusive=True)
-            return self._wordpiece.on_any_length(data, row_starts)
+    def _tokenize_rows(self, rows, with_offsets=False):
+        """Cuts the texts of one or two `[batch]`es, one after the other; returns `WordPieces`."""
+        if rows[0].dtype != tf.string:
+            return self._wordpiece(*self._lay_bytes(rows), with_offsets)
+        # Stacked, not concatenated: that fails where texts and pairs are not equally many.
+        texts = tf.reshape(tf.stack(rows), [-1])
+        if with_offsets:
+            return self._wordpiece.on_any_length_with_offsets(*_join(texts))
+        if any(" " in token for token in self.added_tokens):
+            return self._wordpiece.on_any_length(*_join(texts))
+        return self._tokenize_distinct_words(texts)
+
+    def _tokenize_distinct_words(self, texts):
+        """Cuts each distinct word of a batch once: most of a text is the same words again.
+
+        What stands between spaces can be cut by itself, since no piece reaches over a space. Other
+        white space stays within; BERT's rules find it there.
+        """
+        words = tf.strings.split(texts, " ")
+        distinct, index = tf.unique(words.flat_values)
+        ids, lengths = self._wordpiece.on_any_length(*_join(distinct))[:2]
+        starts = tf.cumsum(lengths, exclusive=True)
+        lengths, starts = tf.gather(lengths, index), tf.gather(starts, index)  # [words]
+        ends = tf.concat([[0], tf.cumsum(lengths)], 0)
+        word = tf.repeat(tf.range(tf.size(lengths)), lengths)  # [pieces]
+        source = tf.gather(starts - ends[:-1], word) + tf.range(ends[-1])
+        ids = tf.concat([tf.gather(ids, source), [0]], 0)
+        row_splits = tf.gather(ends, words.row_splits)
+        return wordpiece_graph.WordPieces(ids, row_splits[1:] - row_splits[:-1])
+
+    def _lay_bytes(self, rows):
+        """Lays rows of bytes end to end; returns (bytes [n], where each row starts [rows])."""
         starts, offset, flat = [], 0, []
         for row in rows:  # [batch, bytes]
             row = tf.math.floormod(tf.cast(row, tf.int32), 256)  # signed bytes are bytes, too
             # Cost follows the text, not the capacity; in steps, since TFLite plans anew for each
             # new length.
-            used = tf.cast(row > 0, tf.int32) * tf.range(1, row.shape[1] + 1)
+            used = tf.where(row > 0, tf.range(1, row.shape[1] + 1), 0)
             used = (tf.reduce_max(used) + _BYTES_STEP - 1) // _BYTES_STEP * _BYTES_STEP
             row = row[:, : tf.minimum(used, row.shape[1])]
+            if not self.clean_text:  # which would drop what pads
+                row = tf.where(row > 0, row, ord("\n"))
             batch, size = row.shape[0] or tf.shape(row)[0], tf.shape(row)[1] + 1
             ended = tf.pad(row, [[0, 0], [0, 1]], constant_values=ord("\n"))
             flat.append(tf.reshape(ended, [-1]))
             starts.append(offset + tf.range(batch) * size)
             offset += batch * size
-        return self._wordpiece(tf.concat(flat, 0), tf.concat(starts, 0))
+        return tf.concat(flat, 0), tf.concat(starts, 0)
 
     def get_config(self):
         """The constructor's arguments; the vocabulary as a list of str."""
+        return {**super().get_config(), **self._arguments()}
+
+    def _arguments(self):
         return {
-            **super().get_config(),
-            "vocabulary": self.vocabulary,
+            "vocabulary": list(self._base_vocabulary),
             "lowercase": self.lowercase,
             "strip_accents": self.strip_accents,
             "split_on_cjk": self.split_on_cjk,
+            "clean_text": self.clean_text,
+            "max_chars_per_word": self.max_chars_per_word,
             "special_tokens_in_text": self.special_tokens_in_text,
+            "added_tokens": list(self.added_tokens),
             "max_length": self.max_length,
         }
 
     def save_pretrained(self, directory):
-        """Writes `vocab.txt` and `tokenizer_config.json`, from which Hugging Face reads the same.
+        """Writes the files from which Hugging Face reads the same tokenizer.
+
+        `vocab.txt`, `tokenizer_config.json` and `tokenizer.json`.
 
         Args:
             directory: path; made if it is not there.
         """
-        directory = Path(directory)
-        directory.mkdir(parents=True, exist_ok=True)
-        save_vocabulary(self._vocabulary, directory / "vocab.txt")
-        config = {
-            "tokenizer_class": "BertTokenizer",
-            "do_lower_case": self.lowercase,
-            "strip_accents": self.strip_accents,
-            "tokenize_chinese_chars": self.split_on_cjk,
-            "split_special_tokens": not self.special_tokens_in_text,
-            "model_max_length": self.max_length,
-            "pad_token": "[PAD]",
-            "unk_token": "[UNK]",
-            "cls_token": "[CLS]",
-            "sep_token": "[SEP]",
-            "mask_token": "[MASK]",
-        }
-        temporary = directory / "tokenizer_config.json.tmp"
-        temporary.write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        os.replace(temporary, directory / "tokenizer_config.json")
+        tokenizer_files.write_tokenizer(directory, self._arguments())
 
     @classmethod
     def from_pretrained(cls, directory, **overrides):
         """Reads a tokenizer from a directory in Hugging Face's layout.
 
         Args:
-            directory: path with `vocab.txt` and, if it is there, `tokenizer_config.json`.
-            **overrides: constructor arguments that win over the file's.
+            directory: path with `vocab.txt` or `tokenizer.json`, and, if it is there,
+                `tokenizer_config.json`.
+            **overrides: constructor arguments that win over the files'.
 
         Returns:
             `BertTokenizer`.
 
         Raises:
-            FileNotFoundError: if there is no `vocab.txt`.
-            ValueError: if a file is not what it should be.
+            FileNotFoundError: if there is neither `vocab.txt` nor `tokenizer.json`.
+            ValueError: if a file is not what it should be, or asks for what BERT's rules are not.
         """
-        directory = Path(directory)
-        config, path = {}, directory / "tokenizer_config.json"
-        if path.exists():
-            try:
-                config = json.loads(path.read_text(encoding="utf-8"))
-            except ValueError as error:
-                raise ValueError(f"{path} is not JSON: {error}") from None
-        arguments = {
-            "lowercase": config.get("do_lower_case", True),
-            "strip_accents": config.get("strip_accents"),
-            "split_on_cjk": config.get("tokenize_chinese_chars", True),
-            "special_tokens_in_text": not config.get("split_special_tokens", False),
-            # Hugging Face writes an astronomic number for "no limit".
-            "max_length": min(config.get("model_max_length", 512), 2**20),
-        }
-        return cls(directory / "vocab.txt", **{**arguments, **overrides})
+        return cls(**{**tokenizer_files.read_tokenizer(directory), **overrides})
 
 
 def _check_max_length(max_length, pairs):
@@ -362,6 +517,56 @@ def _check_max_length(max_length, pairs):
             f"Received: {max_length}"
         )
     return max_length
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(choices)}. Received: {value!r}")
+
+
+def _check_stride(stride, max_length, truncation, pairs):
+    """Raises unless windows can be made that overlap by `stride`."""
+    if pairs and truncation not in ("only_first", "only_second"):
+        raise ValueError(
+            '`stride` with pairs needs `truncation` "only_first" or "only_second", which tells '
+            f"the text to make windows of. Received: {truncation!r}"
+        )
+    most = max_length - (4 if pairs else 3)
+    if not 0 <= stride <= most:
+        raise ValueError(
+            f"`stride` must lie between 0 and {most}, so that each row of {max_length} tokens has "
+            f"room for a new piece. Received: {stride}"
+        )
+
+
+def _check_added_tokens(tokens):
+    """Returns them as a list without repetitions."""
+    if isinstance(tokens, (str, bytes)):
+        raise ValueError(f"Added tokens must be a list of str. Received: {tokens!r}")
+    for token in tokens:
+        if not isinstance(token, str):
+            raise ValueError(f"Added tokens must be str. Received: {token!r}")
+        if token in SPECIAL_TOKENS:
+            raise ValueError(
+                f"{token} is a special token already and cannot be added. Received: {token!r}"
+            )
+    return list(dict.fromkeys(tokens))
+
+
+def _fills_capacity(rows, layout):
+    """1 where the bytes of a row go to its last place: a client's text may have gone on."""
+    if rows[0].dtype == tf.string:
+        return tf.zeros_like(layout.truncated)
+    full = [tf.where(tf.equal(row[:, -1], 0), 0, 1) for row in rows]
+    full = full[0] if len(full) == 1 else tf.maximum(*full)
+    return full if layout.text_index is None else tf.gather(full, layout.text_index)
+
+
+def _join(texts):
+    """Lays strings [rows] end to end; returns (bytes [n], where each starts [rows])."""
+    joined = tf.strings.reduce_join(texts, separator="\n") + "\n"
+    data = tf.cast(tf.io.decode_raw(joined, tf.uint8), tf.int32)
+    return data, tf.cumsum(tf.strings.length(texts) + 1, exclusive=True)
 
 
 def _to_tensor(texts, name):

@@ -56,6 +56,12 @@ def main():
             kinds[cp] = unicode_tables.CJK
         elif len(split(f"a{character}a")) == 3:
             kinds[cp] = unicode_tables.PUNCTUATION
+    # Without cleaning, what would be removed is white space or, by far the most, part of words.
+    unclean_kinds = kinds.copy()
+    for cp in code_points:
+        if kinds[cp] == unicode_tables.REMOVED:
+            is_space = len(split(f"a{chr(cp)}a")) == 2
+            unclean_kinds[cp] = unicode_tables.SPACE if is_space else unicode_tables.WORD
 
     lower_from, lower_to = _mapping(_normalizer(lowercase=True), code_points)
     bare_from, bare_to = _mapping(_normalizer(strip_accents=True), code_points)
@@ -64,6 +70,7 @@ def main():
     np.savez_compressed(
         temporary,
         kinds=kinds,
+        unclean_kinds=unclean_kinds,
         lower_from=lower_from,
         lower_to=lower_to,
         bare_from=bare_from,

@@ -22,13 +22,18 @@ def _tables():
         return {name: file[name] for name in file.files}
 
 
-def code_point_kinds():
-    """Returns the kind of every code point: uint8 `[0x110000]`."""
-    return _tables()["kinds"]
+def code_point_kinds(clean_text=True):
+    """Returns the kind of every code point: uint8 `[0x110000]`.
+
+    Args:
+        clean_text: bool. Off, the only code points that are dropped are surrogates; what would
+            have been belongs to words, or is a space.
+    """
+    return _tables()["kinds" if clean_text else "unclean_kinds"]
 
 
 @lru_cache
-def normalized_code_points(lowercase, strip_accents):
+def normalized_code_points(lowercase, strip_accents, clean_text=True):
     """Returns what each code point becomes.
 
     Accents are stripped before letters are lowered, as in Hugging Face's `BertNormalizer`:
@@ -38,6 +43,7 @@ def normalized_code_points(lowercase, strip_accents):
     Args:
         lowercase: bool.
         strip_accents: bool.
+        clean_text: bool. Drops what is of the kind REMOVED.
 
     Returns:
         int32 `[0x110000, 3]`: the resulting code points, -1 padded (all -1: it vanishes).
@@ -58,5 +64,5 @@ def normalized_code_points(lowercase, strip_accents):
             result[rows, : lower_to.shape[1]] = lower_to[lower_from == cp]
         one_to_one[longer] = longer
         result = np.where(result >= 0, one_to_one[result], -1)
-    result[code_point_kinds() == REMOVED] = -1
+    result[code_point_kinds(clean_text) == REMOVED] = -1
     return result

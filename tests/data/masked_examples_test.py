@@ -62,7 +62,7 @@ class MaskedExamplesTest(parameterized.TestCase):
         texts, pairs = ["word1 word2s3", "word7"], ["word9", "word4s1s2 word5"]
         ids = [[row.numpy() for row in TOKENIZER.tokenize_ragged(rows)] for rows in (texts, pairs)]
         x = pack_pairs([SegmentPair(a, b, False) for a, b in zip(*ids)], 9, TABLES)
-        expected = TOKENIZER(texts, pairs, max_length=9, pad_to_max_length=True)
+        expected = TOKENIZER(texts, pairs, max_length=9, padding="max_length")
         for name, array in expected.items():
             np.testing.assert_array_equal(x[name], array.numpy())
 

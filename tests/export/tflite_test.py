@@ -60,7 +60,7 @@ def test_tokens_interface(classifier, held_out, tmp_path):
     assert all(d["shape"].tolist() == [1, 96] for d in runner.get_input_details().values())
     texts = held_out[0][:20]
     for text in texts:
-        tokens = classifier.tokenizer([text], max_length=96, pad_to_max_length=True)
+        tokens = classifier.tokenizer([text], max_length=96, padding="max_length")
         found = runner(**{name: x.numpy() for name, x in tokens.items()})["probabilities"]
         expected = tf.nn.softmax(classifier(classifier.tokenizer([text], max_length=96)))
         np.testing.assert_allclose(found, expected, atol=1e-6)

@@ -167,7 +167,7 @@ def test_same_ids_everywhere(vocabulary_file, tmp_path):
     from_bytes = tokenizer(bytes_of(texts, 256), max_length=64)
     signed = tokenizer(bytes_of(texts, 256).astype(np.uint8).astype(np.int8), max_length=64)
     compiled = tf.function(
-        lambda x: tokenizer(x, max_length=64, pad_to_max_length=True), jit_compile=True
+        lambda x: tokenizer(x, max_length=64, padding="max_length"), jit_compile=True
     )(tf.constant(bytes_of(texts, 256)))
     compiled = {name: x[:, : eager["token_ids"].shape[1]] for name, x in compiled.items()}
 
@@ -223,7 +223,7 @@ def test_padding_single_text_and_empty_batch(vocabulary_file):
     tokenizer = kbl.BertTokenizer(vocabulary_file, max_length=16)
     outputs = tokenizer(["the film", ""])
     assert outputs["padding_mask"].numpy().tolist() == [[1, 1, 1, 1], [1, 1, 0, 0]]
-    assert tokenizer(["the film"], pad_to_max_length=True)["token_ids"].shape == (1, 16)
+    assert tokenizer(["the film"], padding="max_length")["token_ids"].shape == (1, 16)
     single = tokenizer("the film")["token_ids"]
     assert single.shape == (4,)
     np.testing.assert_array_equal(single, outputs["token_ids"][0])
