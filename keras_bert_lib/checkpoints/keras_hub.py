@@ -60,7 +60,7 @@ _ARCHITECTURES = {
     "BertTextClassifier": "BertForSequenceClassification",
 }
 CONFIG_FILE = "config.json"
-_KAGGLE, _HUGGINGFACE = "kaggle://", "hf://"
+_KAGGLE = "kaggle://"
 
 
 class KerasHubSource(TensorSource):
@@ -105,7 +105,7 @@ def matches(path):
         return registered_name(os.path.join(path, CONFIG_FILE)) is not None
     # Names on the Hugging Face hub have a hyphen or an owner; KerasHub's have neither.
     is_name = re.fullmatch(r"[a-z0-9.]+(_[a-z0-9.]+)+", path) and not os.path.exists(path)
-    return bool(is_name) or path.startswith((_KAGGLE, _HUGGINGFACE))
+    return bool(is_name) or path.startswith(_KAGGLE)
 
 
 def open_checkpoint(path):
@@ -114,7 +114,7 @@ def open_checkpoint(path):
     Args:
         path: a `BertBackbone`, `BertMaskedLM`, `BertTextClassifier` or `BertTextEmbedder` of
             `keras_hub.models`, a directory that `save_to_preset` wrote, the name of one of its
-            presets, or a handle that begins with `kaggle://` or `hf://`; those are downloaded.
+            presets, or a handle that begins with `kaggle://`; those are downloaded.
 
     Returns:
         `Checkpoint`.
@@ -122,10 +122,6 @@ def open_checkpoint(path):
     if not isinstance(path, (str, os.PathLike)):
         return checkpoint_of(path, f"keras_hub.models.{type(path).__name__}")
     directory = find_directory(path)
-    if not matches(directory):  # a handle may lead to a repository of `transformers`
-        from keras_bert_lib.checkpoints.open_checkpoint import open_checkpoint
-
-        return open_checkpoint(directory)
     models = import_keras_hub().models
     name = "BertBackbone"
     task = registered_name(os.path.join(directory, "task.json"))
@@ -148,25 +144,22 @@ def find_directory(path):
     """Returns the local directory of a preset, which is downloaded where it has to be."""
     if os.path.isdir(path):
         return path
+    presets = import_keras_hub().models.BertBackbone.presets
+    if not path.startswith(_KAGGLE):
+        if path not in presets:
+            raise FileNotFoundError(
+                f"There is no directory {path}, and KerasHub has no BERT preset of that name. It "
+                f"has: {', '.join(sorted(presets))}"
+            )
+        path = presets[path]["kaggle_handle"]
+    import kagglehub
+
     try:
-        if path.startswith(_HUGGINGFACE):
-            import huggingface_hub
-
-            return huggingface_hub.snapshot_download(path.removeprefix(_HUGGINGFACE))
-        if not path.startswith(_KAGGLE):
-            presets = import_keras_hub().models.BertBackbone.presets
-            if path not in presets:
-                raise ValueError(
-                    "KerasHub has no BERT preset of this name. It has "
-                    f"{', '.join(sorted(presets))}. Received: {path}"
-                )
-            path = presets[path]["kaggle_handle"]
-        import_keras_hub()
-        import kagglehub
-
         return kagglehub.model_download(path.removeprefix(_KAGGLE))
-    except OSError as error:
-        raise FileNotFoundError(f"Could not download {path}: {first_line(error)}") from error
+    except (OSError, ValueError) as error:  # no network, or no such handle
+        raise FileNotFoundError(
+            f"Kaggle did not give the model {path}: {first_line(error)}"
+        ) from error
 
 
 def checkpoint_of(model, path, tokenizer=None):
