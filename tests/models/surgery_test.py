@@ -7,9 +7,19 @@ import pytest
 from absl.testing import parameterized
 
 from keras_bert_lib.checkpoints.tensor_names import weights_by_name
-from keras_bert_lib.models import BertClassifier, BertEncoder, BertPretrainer, surgery
+from keras_bert_lib.models import (
+    BertClassifier,
+    BertEncoder,
+    BertMaskedLM,
+    BertMultipleChoice,
+    BertPretrainer,
+    BertQuestionAnswerer,
+    BertTextEmbedder,
+    BertTokenClassifier,
+    surgery,
+)
 from keras_bert_lib.text import BertTokenizer
-from tests.models.small_models import pretraining_batch, small_encoder
+from tests.models.small_models import pretraining_batch, small_config, small_encoder
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "fine", "film", "bad", "plot"]
 KEYS = ("token_ids", "segment_ids", "padding_mask")
@@ -18,16 +28,32 @@ INPUTS = {name: x for name, x in pretraining_batch(vocab_size=30).items() if nam
 
 def classifier(**changes):
     tokenizer = BertTokenizer(VOCABULARY, max_length=16)
-    encoder = small_encoder(**changes)
-    return BertClassifier(encoder, tokenizer=tokenizer, labels=["neg", "pos"], dropout=0.3)
+    return BertClassifier(
+        small_encoder(**changes), tokenizer=tokenizer, labels=["neg", "pos"], dropout=0.3
+    )
 
 
-MODELS = {
+def on_encoder(model_class, **arguments):
+    return lambda **changes: model_class(small_encoder(**changes), **arguments)
+
+
+EVERY_MODEL = {
     "encoder": small_encoder,
-    "pretrainer": lambda **changes: BertPretrainer(small_encoder(**changes)),
+    "pretrainer": on_encoder(BertPretrainer),
+    "masked_lm": lambda **changes: BertMaskedLM(
+        BertEncoder(small_config(**changes), use_pooler=False)
+    ),
     "classifier": classifier,
+    "token_classifier": on_encoder(BertTokenClassifier, labels=["O", "NAME"]),
+    "question_answerer": on_encoder(BertQuestionAnswerer),
+    "multiple_choice": on_encoder(BertMultipleChoice),
+    "embedder": on_encoder(BertTextEmbedder, pooling="cls"),
 }
-EVERY_MODEL = list(MODELS.items())
+EVERY_MODEL = list(EVERY_MODEL.items())
+# With and without a head that has a row a piece, a tokenizer and a pooler.
+DISTINCT_MODELS = [
+    (name, make) for name, make in EVERY_MODEL if name in ("masked_lm", "classifier")
+]
 
 
 def randomized(model):
@@ -43,7 +69,10 @@ def arrays(model):
 
 
 def first_output(model):
-    outputs = model(INPUTS)
+    inputs = INPUTS
+    if isinstance(model, BertMultipleChoice):
+        inputs = {name: x.reshape(3, 2, -1) for name, x in INPUTS.items()}  # [b, c, s]
+    outputs = model(inputs)
     return np.asarray(next(iter(outputs.values())) if isinstance(outputs, dict) else outputs)
 
 
@@ -67,17 +96,25 @@ class SurgeryTest(parameterized.TestCase):
             np.testing.assert_array_equal(array, before[name])
         self.assertIs(type(new_model), type(model))
         self.assertEqual(new_model.name, model.name)
-        # The new one is whole: it saves and loads in both ways.
-        directory = tempfile.mkdtemp()
-        new_model.save_pretrained(directory)
-        loaded = type(model).from_pretrained(directory)
-        self.assertEqual(loaded.config, new_model.config)
-        np.testing.assert_array_equal(first_output(loaded), first_output(new_model))
-        new_model.save(os.path.join(directory, "model.keras"))
-        loaded = keras.models.load_model(os.path.join(directory, "model.keras"))
-        self.assertEqual(loaded.get_config(), new_model.get_config())
-        np.testing.assert_array_equal(first_output(loaded), first_output(new_model))
         return new_model
+
+    @parameterized.named_parameters(EVERY_MODEL)
+    def test_results_save_and_load(self, make):
+        model = randomized(make(num_layers=2))
+        model = self.operate(surgery.resize_token_embeddings, model, 45)
+        model = self.operate(surgery.extend_positions, model, 20)
+        model = self.operate(surgery.drop_layers, model, 1)
+        model = self.operate(surgery.reinitialize_top_layers, model, 1)
+        directory = tempfile.mkdtemp()
+        model.save_pretrained(directory)
+        arguments = {} if hasattr(model, "encoder") else {"use_pooler": model.use_pooler}
+        loaded = type(model).from_pretrained(directory, **arguments)
+        self.assertEqual(loaded.config, model.config)
+        np.testing.assert_array_equal(first_output(loaded), first_output(model))
+        model.save(os.path.join(directory, "model.keras"))
+        loaded = keras.models.load_model(os.path.join(directory, "model.keras"))
+        self.assertEqual(loaded.get_config(), model.get_config())
+        np.testing.assert_array_equal(first_output(loaded), first_output(model))
 
     def assert_kept(self, new_model, model, but=()):
         """Asserts that all weights but those that are named are the same in both."""
@@ -87,7 +124,7 @@ class SurgeryTest(parameterized.TestCase):
             if not name.startswith(tuple(but)):
                 np.testing.assert_array_equal(new[name], array, err_msg=name)
 
-    @parameterized.named_parameters(EVERY_MODEL)
+    @parameterized.named_parameters(DISTINCT_MODELS)
     def test_more_pieces(self, make):
         model = randomized(make())
         larger = self.operate(surgery.resize_token_embeddings, model, 45)
@@ -99,15 +136,15 @@ class SurgeryTest(parameterized.TestCase):
             for row in new[40:]:
                 np.testing.assert_allclose(row, old.mean(0), atol=1e-6)
         self.assertEqual(larger.config.vocab_size, 45)
-        larger({"token_ids": np.full([1, 4], 44, "int32")})
+        getattr(larger, "encoder", larger)({"token_ids": np.full([1, 4], 44, "int32")})
 
     def test_fewer_pieces(self):
-        model = randomized(MODELS["pretrainer"]())
+        model = randomized(BertPretrainer(small_encoder()))
         smaller = self.operate(surgery.resize_token_embeddings, model, 30)
         self.assertIn("10 rows at the end were cut off", self.said)
         np.testing.assert_allclose(first_output(smaller), first_output(model)[..., :30], atol=1e-5)
 
-    @parameterized.named_parameters(EVERY_MODEL)
+    @parameterized.named_parameters(DISTINCT_MODELS)
     def test_tiled_positions(self, make):
         model = randomized(make())
         longer = self.operate(surgery.extend_positions, model, 40, method="tile")
@@ -119,7 +156,7 @@ class SurgeryTest(parameterized.TestCase):
         np.testing.assert_array_equal(table[32:], table[:8])
 
     def test_interpolated_positions(self):
-        model = randomized(MODELS["pretrainer"]())
+        model = randomized(BertPretrainer(small_encoder()))
         longer = self.operate(surgery.extend_positions, model, 31)
         self.assert_kept(longer, model, but=["embeddings/position_embedding"])
         old, new = (arrays(m)["embeddings/position_embedding"] for m in (model, longer))
@@ -156,7 +193,7 @@ class SurgeryTest(parameterized.TestCase):
         model.tokenizer.max_length = 8  # the caller's own choice
         self.assertEqual(surgery.extend_positions(model, 24).tokenizer.max_length, 8)
 
-    @parameterized.named_parameters(EVERY_MODEL)
+    @parameterized.named_parameters(DISTINCT_MODELS)
     def test_fewer_layers(self, make):
         model = randomized(make(num_layers=4))
         smaller = self.operate(surgery.drop_layers, model, [0, -2])
@@ -181,11 +218,13 @@ class SurgeryTest(parameterized.TestCase):
         self.assertEqual(tuple(changed(INPUTS).shape), (6, 3))
         self.assertEqual(surgery.change_labels(model, num_classes=1).labels, ["LABEL_0"])
 
-    @parameterized.named_parameters(EVERY_MODEL)
+    @parameterized.named_parameters(DISTINCT_MODELS)
     def test_new_top_layers(self, make):
-        model = randomized(make(num_layers=3, hidden_size=64, initializer_range=0.1))
+        model = randomized(make(num_layers=3, hidden_size=32, initializer_range=0.1))
         new = self.operate(surgery.reinitialize_top_layers, model, 2, seed=4)
         self.assertIn("top 2 of 3 blocks", self.said)
+        has_pooler = "pooler/dense/kernel" in arrays(model)
+        self.assertEqual("the pooler and the top" in self.said, has_pooler)
         self.assert_kept(new, model, but=["block_1/", "block_2/", "pooler/"])
         kernels = []
         for name, array in arrays(new).items():
@@ -193,10 +232,10 @@ class SurgeryTest(parameterized.TestCase):
                 continue
             if name.endswith("/kernel"):
                 kernels.append(array.ravel()[:10].tolist())
-                self.assertBetween(array.std(), 0.08, 0.095)  # truncated: 0.088
+                self.assertBetween(array.std(), 0.08, 0.096)  # truncated: 0.088
             else:
                 np.testing.assert_array_equal(array, float(name.endswith("/gamma")))
-        self.assertLen({tuple(kernel) for kernel in kernels}, 9)
+        self.assertLen({tuple(kernel) for kernel in kernels}, 8 + has_pooler)
         again = surgery.reinitialize_top_layers(model, 2, seed=4)
         self.assert_kept(again, new)
         other = surgery.reinitialize_top_layers(model, 2)
