@@ -1,31 +1,169 @@
-"""Learning a WordPiece vocabulary, beside the plain trainer of Hugging Face `tokenizers`.
+"""Learning a WordPiece vocabulary, beside the trainers of `tokenizers` and `tensorflow_text`.
 
-    python benchmarks/learn_vocabulary.py --corpus "../shared/data/gutenberg/*.txt" --repeats 3
+    python benchmarks/learn_vocabulary.py
+    python benchmarks/learn_vocabulary.py --corpus="my/*.txt" --copies=3 --vocab_size=30522
 
-Prints, for each: seconds, pieces a word on held-out text (the last tenth of the files), and whether
-three runs, each in a process of its own, gave the same vocabulary.
+Each learns from the same file in a process of its own, several times, and they take turns; only the
+ratios mean something. Memory is the most that the process takes beyond what it took after
+importing. Quality is measured on held-out text, cut by the WordPiece of `tokenizers`: the share of
+words that are [UNK], and pieces a word, of the words that all vocabularies know. Learned are
+uncased vocabularies, with at most 1000 characters, of pieces met twice or more; so are those of
+tensorflow_text, which by default asks for ten times.
 """
 
-import argparse
 import glob
 import json
 import os
-import subprocess
-import sys
+import statistics
 import tempfile
 import time
 from pathlib import Path
 
-RUNS = 3
+import numpy as np
+from absl import app, flags
+from worker import Worker, serve, start
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+RESERVED = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string(
+    "corpus", str(SHARED_DATA / "gutenberg" / "*.txt"), "Text files; a tenth of them is held out."
+)
+flags.DEFINE_integer("copies", 1, "How many times the corpus is learned from.")
+flags.DEFINE_multi_integer("vocab_size", [8000, 30522], "Pieces to learn.")
+flags.DEFINE_string(
+    "strings",
+    str(SHARED_DATA / "tokenization" / "golden_hf_tokenizers.json"),
+    "Strings in many languages, as `text` of `cases` in a JSON file; left out if it is not there.",
+)
+flags.DEFINE_integer("strings_vocab_size", 4000, "Pieces to learn from the strings.")
+flags.DEFINE_list(
+    "learners", ["keras_bert_lib", "tokenizers", "tensorflow_text"], "The ratios are to the first."
+)
+flags.DEFINE_integer("runs", 3, "How often each learns.")
+flags.DEFINE_string("worker", None, "Used by the program itself: the learner to run.")
+flags.DEFINE_string("path", None, "Used by the program itself: the text to learn from.")
 
 
-def learn_ours(path, size):
-    from keras_bert_lib.text import learn_vocabulary
+def main(_):
+    if FLAGS.worker:
+        serve(run_worker)
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    files = sorted(glob.glob(FLAGS.corpus))
+    if len(files) < 2:
+        raise app.UsageError(f"--corpus must match two files or more. Received: {FLAGS.corpus}")
+    texts = [Path(file).read_text("utf-8") for file in files]
+    count = len(texts) - max(1, len(texts) // 10)
+    held_out = "\n".join(texts[count:]).split("\n")
+    for vocab_size in FLAGS.vocab_size:
+        compare("text files", texts[:count] * FLAGS.copies, held_out, vocab_size)
+    if Path(FLAGS.strings).is_file():
+        cases = json.loads(Path(FLAGS.strings).read_text("utf-8"))["cases"]
+        texts = [case["text"].replace("\x00", "") for case in cases]
+        held_out = texts[::10]
+        texts = [text for i, text in enumerate(texts) if i % 10]
+        compare("strings in many languages", texts, held_out, FLAGS.strings_vocab_size)
 
-    return lambda: learn_vocabulary(path, size, show_progress=False)
+
+def compare(what, texts, held_out, vocab_size):
+    """Lets all learn a vocabulary from the texts, and prints the table."""
+    outcomes = {name: [] for name in FLAGS.learners}
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "corpus.txt")
+        Path(path).write_text("\n".join(texts), "utf-8")
+        megabytes = os.path.getsize(path) / 1e6
+        arguments = [__file__, f"--path={path}", f"--vocab_size={vocab_size}"]
+        for _ in range(FLAGS.runs):
+            for name in list(outcomes):
+                workers = start([Worker(name, [*arguments, f"--worker={name}"])])
+                if not workers:
+                    del outcomes[name]
+                for worker in workers:
+                    outcomes[name].append(worker.ask("learn"))
+                    worker.close()
+
+    print(
+        f"\n{megabytes:.1f} MB of {what}, {vocab_size:,} pieces asked for, {os.cpu_count()} cores, "
+        f"load {os.getloadavg()[0]:.0f}; medians of {FLAGS.runs} runs\n"
+    )
+    print("| learner | seconds (ours = 1) | MB | pieces | a word | [UNK] | same each run |")
+    print("|---|---:|---:|---:|---:|---:|---|")
+    first = next(iter(outcomes.values()), [])
+    pieces = {
+        name: pieces_of_words(runs[0]["vocabulary"], held_out) for name, runs in outcomes.items()
+    }
+    known = np.all([counts > 0 for counts in pieces.values()], axis=0)
+    for name, runs in outcomes.items():
+        seconds = statistics.median(run["seconds"] for run in runs)
+        ratio = statistics.median(
+            theirs["seconds"] / ours["seconds"] for ours, theirs in zip(first, runs)
+        )
+        memory = statistics.median(run["megabytes"] for run in runs)
+        vocabulary = runs[0]["vocabulary"]
+        rate, unknown = pieces[name][known].mean(), (pieces[name] == 0).mean()
+        same = all(run["vocabulary"] == vocabulary for run in runs)
+        print(
+            f"| {name} | {seconds:.1f} ({ratio:.2f}) | {memory:.0f} | {len(vocabulary):,} | "
+            f"{rate:.4f} | {unknown:.2%} | {'yes' if same else 'no'} |",
+            flush=True,
+        )
 
 
-def learn_plain(path, size):
+def pieces_of_words(vocabulary, texts):
+    """Returns an array `[words]`: how many pieces each word is cut to, 0 if it is unknown."""
+    from tokenizers import Tokenizer
+    from tokenizers.models import WordPiece
+    from tokenizers.normalizers import BertNormalizer
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    ids = {piece: i for i, piece in enumerate(vocabulary)}
+    tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer()
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    counts = []
+    for encoding in tokenizer.encode_batch(texts):
+        words = np.array(encoding.word_ids, int)
+        is_known = np.array(encoding.ids) != ids["[UNK]"]
+        counts.append(np.bincount(words, weights=is_known))
+    return np.concatenate(counts)
+
+
+def run_worker():
+    """Imports one learner; returns what says nothing of it, and what learns and measures."""
+    make = {
+        "keras_bert_lib": learn_keras_bert_lib,
+        "tokenizers": learn_tokenizers,
+        "tensorflow_text": learn_tensorflow_text,
+    }[FLAGS.worker]
+    learn = make(FLAGS.path, FLAGS.vocab_size[0])
+    before = kilobytes("VmRSS")
+
+    def measured(_):
+        begin = time.perf_counter()
+        vocabulary = learn()
+        seconds = time.perf_counter() - begin
+        megabytes = (kilobytes("VmHWM") - before) / 1e3
+        return {"seconds": seconds, "megabytes": megabytes, "vocabulary": vocabulary}
+
+    return None, measured
+
+
+def kilobytes(entry):
+    """Returns what Linux says of this process' memory, 0 on other systems."""
+    status = Path("/proc/self/status")
+    lines = status.read_text().splitlines() if status.exists() else []
+    return next((int(line.split()[1]) for line in lines if line.startswith(entry)), 0)
+
+
+def learn_keras_bert_lib(path, vocab_size):
+    import keras_bert_lib as kbl
+
+    return lambda: kbl.text.learn_vocabulary(path, vocab_size, show_progress=False)
+
+
+def learn_tokenizers(path, vocab_size):
     from tokenizers import Tokenizer
     from tokenizers.models import WordPiece
     from tokenizers.normalizers import BertNormalizer
@@ -37,10 +175,10 @@ def learn_plain(path, size):
         learner.normalizer = BertNormalizer()
         learner.pre_tokenizer = BertPreTokenizer()
         trainer = WordPieceTrainer(
-            vocab_size=size,
+            vocab_size=vocab_size,
             min_frequency=2,
             limit_alphabet=1000,
-            special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"],
+            special_tokens=RESERVED,
             show_progress=False,
         )
         learner.train([path], trainer)
@@ -50,72 +188,23 @@ def learn_plain(path, size):
     return learn
 
 
-LEARNERS = {"keras_bert_lib": learn_ours, "tokenizers": learn_plain}
+def learn_tensorflow_text(path, vocab_size):
+    import tensorflow as tf
+    from tensorflow_text.tools.wordpiece_vocab.bert_vocab_from_dataset import (
+        bert_vocab_from_dataset,
+    )
 
-
-def measure(name, path, size):
-    """Learns once, in this process; prints the outcome as JSON."""
-    learn = LEARNERS[name](path, size)
-    start = time.perf_counter()
-    vocabulary = learn()
-    seconds = time.perf_counter() - start
-    print(json.dumps({"seconds": seconds, "vocabulary": vocabulary}))
-
-
-def pieces_a_word(vocabulary, texts):
-    from tokenizers import Tokenizer
-    from tokenizers.models import WordPiece
-    from tokenizers.normalizers import BertNormalizer
-    from tokenizers.pre_tokenizers import BertPreTokenizer
-
-    ids = {piece: i for i, piece in enumerate(vocabulary)}
-    tokenizer = Tokenizer(WordPiece(ids, unk_token="[UNK]"))
-    tokenizer.normalizer = BertNormalizer()
-    tokenizer.pre_tokenizer = BertPreTokenizer()
-    encodings = [encoding for encoding in tokenizer.encode_batch(texts) if encoding.ids]
-    return sum(len(e.ids) for e in encodings) / sum(e.word_ids[-1] + 1 for e in encodings)
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--corpus", required=True, help="glob pattern of text files")
-    parser.add_argument("--repeats", type=int, default=1, help="times the corpus is repeated")
-    parser.add_argument("--vocab-size", type=int, default=30522)
-    parser.add_argument("--measure", choices=LEARNERS, help=argparse.SUPPRESS)
-    args = parser.parse_args()
-    if args.measure:
-        measure(args.measure, args.corpus, args.vocab_size)
-        return
-
-    files = sorted(glob.glob(args.corpus))
-    if len(files) < 2:
-        parser.error(f"--corpus must match two files or more. Received: {args.corpus}")
-    held_out = max(1, len(files) // 10)
-    texts = [
-        text for file in files[-held_out:] for text in Path(file).read_text("utf-8").split("\n")
-    ]
-    with tempfile.TemporaryDirectory() as folder:
-        path = os.path.join(folder, "corpus.txt")
-        text = "\n".join(Path(file).read_text("utf-8") for file in files[:-held_out])
-        Path(path).write_text("\n".join([text] * args.repeats), "utf-8")
-        print(
-            f"{os.path.getsize(path) / 1e6:.0f} MB of text, {args.vocab_size:,} pieces, "
-            f"{os.cpu_count()} cores, the median of {RUNS} runs"
+    def learn():
+        return bert_vocab_from_dataset(
+            tf.data.TextLineDataset(path).batch(1000).prefetch(2),
+            vocab_size,
+            RESERVED,
+            bert_tokenizer_params={"lower_case": True},
+            learn_params={"lower_thresh": 2, "max_unique_chars": 1000},
         )
-        print("| | seconds | pieces a word | same each run |\n|---|---|---|---|")
-        for name in LEARNERS:
-            command = [sys.executable, __file__, "--measure", name, "--corpus", path]
-            command += ["--vocab-size", str(args.vocab_size)]
-            runs = [
-                json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
-                for _ in range(RUNS)
-            ]
-            seconds = sorted(run["seconds"] for run in runs)[RUNS // 2]
-            fixed = all(run["vocabulary"] == runs[0]["vocabulary"] for run in runs)
-            fixed = "yes" if fixed else "no"
-            rate = pieces_a_word(runs[0]["vocabulary"], texts)
-            print(f"| {name} | {seconds:.1f} | {rate:.4f} | {fixed} |")
+
+    return learn
 
 
 if __name__ == "__main__":
-    main()
+    app.run(main)

@@ -1,3 +1,4 @@
+import json
 import os
 import subprocess
 import sys
@@ -79,6 +80,34 @@ def test_pretrain_step_of_peers(tmp_path, vocab):
     pytest.importorskip("keras_hub")
     rows = table(pretrain_step(tmp_path, vocab, ["keras_bert_lib", "keras_hub", "transformers"]))
     assert [name.split()[0] for name in rows] == ["keras_bert_lib", "keras_hub", "transformers"]
+
+
+def test_learn_vocabulary(tmp_path):
+    for i, sentence in enumerate(SENTENCES):
+        (tmp_path / f"{i}.txt").write_text(f"{sentence}\n" * 3)
+    strings = tmp_path / "strings.json"
+    strings.write_text(json.dumps({"cases": [{"text": text} for text in SENTENCES]}))
+    output = run(
+        "learn_vocabulary.py",
+        f"--corpus={tmp_path}/*.txt",
+        "--copies=2",
+        "--vocab_size=70",
+        f"--strings={strings}",
+        "--strings_vocab_size=60",
+        "--learners=keras_bert_lib,tokenizers,no_such_peer",
+        "--runs=2",
+    )
+    assert "no_such_peer left out: " in output
+    files, strings = output.split("strings in many languages")
+    assert "70 pieces asked for" in files
+    for part in (files, strings):
+        rows = table(part)
+        assert list(rows) == ["keras_bert_lib", "tokenizers"]
+        _, _, pieces, rate, unknown, same = rows["keras_bert_lib"]
+        assert 30 < int(pieces) <= 70
+        assert float(rate) >= 1
+        assert 0 <= float(unknown[:-1]) < 100
+        assert same == "yes"
 
 
 def text_to_label(tmp_path, vocab, rows):

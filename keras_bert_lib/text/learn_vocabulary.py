@@ -22,14 +22,15 @@ from tokenizers.trainers import WordPieceTrainer
 
 from keras_bert_lib.text.vocabulary import encode_vocabulary, validate_vocabulary
 
-# Text is counted this many characters at a time, so memory follows the number of different
-# words and not the size of the corpus.
-CHUNK_CHARACTERS = 1 << 23
+# Text is read and counted this many characters at a time.
+CHUNK_CHARACTERS = 1 << 20
 # What is left of a chunk behind its last white space goes to the next one, unless it is longer:
 # some languages write no spaces.
 MAX_REST_CHARACTERS = 1 << 16
-# The most characters of all different words together, by which memory is bounded: the trainer
-# takes some 120 bytes for each. Natural text has a few hundred thousand in the first 30 MB.
+# The most characters of all different words together before they are normalized, and after. Memory
+# follows these and not the size of the corpus: the trainer takes some 120 bytes for each character.
+# The different words of ten novels have 300,000.
+MAX_RAW_CHARACTERS = 1 << 22
 MAX_DISTINCT_CHARACTERS = 1 << 24
 # The trainer counts pairs of pieces in 32 bits.
 MAX_TOTAL_CHARACTERS = 1 << 31
@@ -309,21 +310,34 @@ def _split(text, normalizer):
 
 def _count_words(chunks, normalizer, max_chars_per_word):
     counts = Counter()
-    for chunk in chunks:
-        # A str may hold lone surrogates, UTF-8 may not: to the tokenizer they are invalid bytes.
-        chunk = chunk.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
-        # Most of a text is the same words again, so they are counted before they are normalized.
-        # Cut at these four characters only: the others that `str.split` cuts at are controls,
-        # which BERT drops, joining what stood on both sides.
-        for white_space in "\n\t\r":
-            chunk = chunk.replace(white_space, " ")
-        for raw_word, n in Counter(chunk.split(" ")).items():
+    for raw_counts in _count_raw_words(chunks):
+        for raw_word, n in raw_counts.items():
             for word in _split(raw_word, normalizer):
                 if len(word) <= max_chars_per_word:
                     counts[word] += n
         if sum(map(len, counts)) > MAX_DISTINCT_CHARACTERS:
             counts = _more_frequent_half(counts)
     return counts
+
+
+def _count_raw_words(chunks):
+    """Yields counts of what stands between spaces.
+
+    Most of a text is the same words again, so they are counted before they are normalized.
+    """
+    counts = Counter()
+    for chunk in chunks:
+        # A str may hold lone surrogates, UTF-8 may not: to the tokenizer they are invalid bytes.
+        chunk = chunk.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        # Cut at these four characters only: the others that `str.split` cuts at are controls,
+        # which BERT drops, joining what stood on both sides.
+        for white_space in "\n\t\r":
+            chunk = chunk.replace(white_space, " ")
+        counts.update(chunk.split(" "))
+        if sum(map(len, counts)) > MAX_RAW_CHARACTERS:
+            yield counts
+            counts = Counter()
+    yield counts
 
 
 def _more_frequent_half(counts):

@@ -128,6 +128,7 @@ def test_every_source_gives_the_same(corpus, tmp_path, monkeypatch):
     assert learn(marked, clean_text=False) == learn(corpus, clean_text=False)
     # Chunks are cut between words, wherever they end.
     monkeypatch.setattr(module, "CHUNK_CHARACTERS", 1000)
+    monkeypatch.setattr(module, "MAX_RAW_CHARACTERS", 10_000)
     assert learn(corpus) == expected
     assert learn(packed) == expected
     assert learn(iter(lines)) == expected
@@ -267,6 +268,7 @@ def test_the_tokenizer_takes_what_was_learned(corpus):
 
 def test_memory_does_not_grow_with_the_text(monkeypatch):
     monkeypatch.setattr(module, "CHUNK_CHARACTERS", 1 << 14)
+    monkeypatch.setattr(module, "MAX_RAW_CHARACTERS", 1 << 14)
     line = SOURCES[0].read_text("utf-8")[:4000]
     assert peak(line for _ in range(400)) < 1.5 * peak(line for _ in range(40))
 
@@ -282,6 +284,7 @@ def peak(texts):
 
 def test_memory_does_not_grow_with_the_words(corpus, monkeypatch):
     monkeypatch.setattr(module, "CHUNK_CHARACTERS", 1 << 14)
+    monkeypatch.setattr(module, "MAX_RAW_CHARACTERS", 1 << 14)
     monkeypatch.setattr(module, "MAX_DISTINCT_CHARACTERS", 1 << 16)
     numbers = np.random.default_rng(1).integers(1 << 60, size=40_000).tolist()
 
