@@ -2,22 +2,22 @@
 
 import json
 import os
-import re
 import shutil
 import tempfile
 
-import safetensors.numpy
-
 from keras_bert_lib.checkpoints.checkpoint import Checkpoint
 from keras_bert_lib.checkpoints.load_weights import shortlist
-from keras_bert_lib.checkpoints.safetensors_source import SafetensorsSource, tensor_keys
+from keras_bert_lib.checkpoints.pytorch_source import PytorchSource
+from keras_bert_lib.checkpoints.safetensors_source import SafetensorsSource, write_file
 from keras_bert_lib.checkpoints.tensor_names import HEADS, tensors_by_name
 
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+PICKLE_FILE = "pytorch_model.bin"
+INDEX_SUFFIX = ".index.json"
 VOCABULARY_FILE = "vocab.txt"
 # What a model directory may hold besides; a directory with these alone is not a stranger's.
-_TOKENIZER_FILES = (
+TOKENIZER_FILES = (
     VOCABULARY_FILE,
     "tokenizer_config.json",
     "tokenizer.json",
@@ -39,36 +39,6 @@ def open_checkpoint(path):
     )
 
 
-def find_directory(path):
-    """Returns the local directory of a model.
-
-    Args:
-        path: a directory, or the name of a model on the Hugging Face hub, which is downloaded.
-
-    Raises:
-        FileNotFoundError: if it is neither.
-    """
-    path = os.fspath(path)
-    if os.path.isdir(path):
-        return path
-    if os.path.exists(path) or not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", path):
-        raise FileNotFoundError(
-            "`path` must be a model directory or the name of a model on the Hugging Face hub. "
-            f"Received: {path}"
-        )
-    import huggingface_hub
-
-    try:
-        return huggingface_hub.snapshot_download(
-            path, allow_patterns=[CONFIG_FILE, WEIGHTS_FILE, *_TOKENIZER_FILES]
-        )
-    except (OSError, ValueError) as error:
-        raise FileNotFoundError(
-            f"There is no directory {path}, and the Hugging Face hub did not give a model of that "
-            f"name: {error}"
-        ) from error
-
-
 def read_config(directory):
     """Returns the parsed `config.json` of a model directory."""
     path = os.path.join(directory, CONFIG_FILE)
@@ -77,33 +47,61 @@ def read_config(directory):
             f"{directory} has no {CONFIG_FILE}, so it is no model directory. "
             f"It holds: {', '.join(sorted(os.listdir(directory))) or 'nothing'}"
         )
+    return read_json(path)
+
+
+def read_json(path):
+    """Returns the dict that a JSON file holds."""
     try:
         with open(path, encoding="utf-8") as file:
-            config = json.load(file)
+            contents = json.load(file)
     except ValueError as error:
         raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} must hold a JSON object. Received: {type(config).__name__}")
-    return config
+    if not isinstance(contents, dict):
+        raise ValueError(f"{path} must hold a JSON object. Received: {type(contents).__name__}")
+    return contents
 
 
 def has_tokenizer(directory):
-    """Returns whether a model directory has a vocabulary."""
-    return os.path.exists(os.path.join(directory, VOCABULARY_FILE))
+    """Returns whether a model directory has a vocabulary, in either file that may hold it."""
+    names = (VOCABULARY_FILE, "tokenizer.json")
+    return any(os.path.exists(os.path.join(directory, name)) for name in names)
 
 
 def open_weights(directory):
-    """Returns the tensors of a model directory."""
-    path = os.path.join(directory, WEIGHTS_FILE)
-    if not os.path.exists(path):
-        hint = ""
-        if os.path.exists(os.path.join(directory, "pytorch_model.bin")):
-            hint = (
-                " It has a pytorch_model.bin, which only PyTorch can read; write it anew with "
-                "`save_pretrained` of `transformers`."
-            )
-        raise FileNotFoundError(f"{directory} has no {WEIGHTS_FILE}.{hint}")
-    return SafetensorsSource(path, dict.fromkeys(tensor_keys(path), path))
+    """Returns the tensors of a model directory.
+
+    They are in a safetensors file, or several with an index, or else in PyTorch's pickles.
+    """
+    for weights_file, source in ((WEIGHTS_FILE, SafetensorsSource), (PICKLE_FILE, PytorchSource)):
+        path = os.path.join(directory, weights_file)
+        if os.path.exists(path):
+            return source(path, [path])
+        path += INDEX_SUFFIX
+        if os.path.exists(path):
+            return open_shards(path, source)
+    raise FileNotFoundError(
+        f"{directory} has no {WEIGHTS_FILE}. It holds: {', '.join(sorted(os.listdir(directory)))}"
+    )
+
+
+def open_shards(path, source):
+    """Returns the tensors of the files that an index names."""
+    shards = read_json(path).get("weight_map")
+    if not isinstance(shards, dict) or not all(isinstance(x, str) for x in shards.values()):
+        raise ValueError(f"{path} must have a `weight_map` of files. Received: {shards!r:.80}")
+    for name in shards.values():
+        if os.path.basename(name) != name or "\\" in name or ":" in name or name in ("", ".."):
+            raise ValueError(f"{path} must name files in its own directory. Received: {name}")
+    files = [os.path.join(os.path.dirname(path), name) for name in sorted(set(shards.values()))]
+    opened = source(path, files)
+    different = sorted(set(shards) ^ set(opened.names.values()))
+    if different:
+        raise ValueError(
+            f"{path} does not belong to its files: each tensor must be in both. Only in one of "
+            f"them: {shortlist(different)}"
+        )
+    return opened
 
 
 def write_directory(directory, config, variables, tokenizer=None, overwrite=False, files=()):
@@ -144,11 +142,7 @@ def write_directory(directory, config, variables, tokenizer=None, overwrite=Fals
                 file.write("\n")
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary)
-        # `transformers` asks for the format before it reads.
-        weights_path = os.path.join(temporary, WEIGHTS_FILE)
-        safetensors.numpy.save_file(tensors, weights_path, metadata={"format": "pt"})
-        # It comes out readable by its owner alone; a server may run as somebody else.
-        shutil.copymode(os.path.join(temporary, CONFIG_FILE), weights_path)
+        write_file(os.path.join(temporary, WEIGHTS_FILE), tensors)
         for folder, _, names in os.walk(temporary):
             target = os.path.join(directory, os.path.relpath(folder, temporary))
             os.makedirs(target, exist_ok=True)
@@ -165,7 +159,7 @@ def check_target(directory, overwrite):
     if overwrite or not os.path.isdir(directory):
         return
     held = [name for name in sorted(os.listdir(directory)) if not name.startswith(".saving-")]
-    if CONFIG_FILE in held or not set(held) - set(_TOKENIZER_FILES):
+    if CONFIG_FILE in held or not set(held) - set(TOKENIZER_FILES):
         return
     raise ValueError(
         f"`directory` holds something other than a model: {shortlist(held)}. Choose another, or "

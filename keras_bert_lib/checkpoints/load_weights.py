@@ -21,7 +21,8 @@ def load_weights(source, variables):
         List of our names of the variables that were left as they are.
 
     Raises:
-        ValueError: if a tensor is missing, unexpected or of another shape.
+        ValueError: if a tensor is missing, unexpected, of another shape, or not made of finite
+            numbers.
     """
     absent = absent_parts(source, variables)
     wanted = {
@@ -35,7 +36,7 @@ def load_weights(source, variables):
     if any(name.startswith("mlm_head/") for name in wanted):
         check_tied(source)
     for name, tensors in wanted.items():
-        arrays = [source.read(tensor) for tensor in tensors]
+        arrays = [read_numbers(source, tensor) for tensor in tensors]
         variables[name].assign(tensor_names.merge(name, arrays))
     if absent:
         logging.warning("%s has no %s: newly initialized.", source.path, ", ".join(absent))
@@ -77,6 +78,24 @@ def check_names(source, wanted):
             f"{source.path} has {len(unexpected)} tensors that the model has no place for. Check "
             f"that the config belongs to it. Unexpected: {shortlist(unexpected)}"
         )
+
+
+def read_numbers(source, name):
+    """Returns a tensor as an array, or raises where it cannot be the weights of a model."""
+    array = source.read(name)
+    if array.dtype.kind in "biu":
+        raise ValueError(
+            f"{source.where(name)} holds integers. Quantized models cannot be read. "
+            f"Received: {array.dtype}"
+        )
+    # NaN and infinity stay in a sum; no other test is as fast. In float32, for half precision
+    # overflows.
+    if not np.isfinite(array.sum(dtype="float32")):
+        raise ValueError(
+            f"{source.where(name)} holds NaN or infinite numbers: the file is damaged, or its "
+            "training failed."
+        )
+    return array
 
 
 def shortlist(names):

@@ -4,6 +4,7 @@ import os
 
 from keras_bert_lib.checkpoints import (
     google_bert,
+    hub,
     huggingface,
     keras_hub,
     model_garden,
@@ -18,7 +19,7 @@ from keras_bert_lib.checkpoints import (
 _FORMATS = (sentence_transformers, keras_hub, google_bert, model_garden, huggingface)
 
 
-def open_checkpoint(path):
+def open_checkpoint(path, revision=None, token=None, cache_dir=None, local_files_only=False):
     """Opens a model on disk, in whatever format it is.
 
     Nothing but names, shapes and the config is read yet.
@@ -27,6 +28,11 @@ def open_checkpoint(path):
         path: a directory, the prefix of a TensorFlow checkpoint, the name of a model on the
             Hugging Face hub or of a preset of KerasHub, which are downloaded, or a model of
             KerasHub itself.
+        revision: str, a branch, tag or commit on the Hugging Face hub; None is the main branch.
+        token: str, an access token for private models there; None takes the one of the machine's
+            login.
+        cache_dir: path of the cache of downloads; None is that of `huggingface_hub`.
+        local_files_only: bool, whether to take only what is in the cache.
 
     Returns:
         `Checkpoint`.
@@ -38,11 +44,12 @@ def open_checkpoint(path):
     if not isinstance(path, (str, os.PathLike)):
         return keras_hub.open_checkpoint(path)
     path = os.fspath(path)
-    if not any(checkpoint_format.matches(path) for checkpoint_format in _FORMATS):
-        # What is no directory may be on the hub.
-        path = huggingface.find_directory(path)
+    if not os.path.isdir(path) and format_of(path) is None:
+        path = hub.download(path, revision, token, cache_dir, local_files_only)
     # A directory of another kind gets the error that says what it lacks.
-    matching = [
-        checkpoint_format for checkpoint_format in _FORMATS if checkpoint_format.matches(path)
-    ]
-    return (*matching, huggingface)[0].open_checkpoint(path)
+    return (format_of(path) or huggingface).open_checkpoint(path)
+
+
+def format_of(path):
+    """Returns the module of the format that `path` is in, or None."""
+    return next((module for module in _FORMATS if module.matches(path)), None)

@@ -8,7 +8,16 @@ from keras_bert_lib.checkpoints import huggingface
 from keras_bert_lib.checkpoints.load_weights import load_weights
 from keras_bert_lib.checkpoints.open_checkpoint import open_checkpoint
 from keras_bert_lib.checkpoints.tensor_names import weights_by_name
+from keras_bert_lib.layers.initializers import normal, without_drawing
 from keras_bert_lib.models.bert_config import BertConfig
+
+# Different heads, whose weights have the same names and may have the same shapes: class of
+# `transformers` -> ours.
+_CLASSIFIERS = {
+    "BertForSequenceClassification": "BertClassifier",
+    "BertForTokenClassification": "BertTokenClassifier",
+    "BertForMultipleChoice": "BertMultipleChoice",
+}
 
 
 class PretrainedModel(keras.Model):
@@ -71,29 +80,53 @@ class PretrainedModel(keras.Model):
         )
 
     @classmethod
-    def from_pretrained(cls, path, **kwargs):
-        """Reads a directory in the Hugging Face layout.
+    def from_pretrained(
+        cls,
+        path,
+        revision=None,
+        token=None,
+        cache_dir=None,
+        local_files_only=False,
+        **kwargs,
+    ):
+        """Reads a model: its config, its weights and its tokenizer.
 
         Every tensor of the file must find its place, and every weight of the model its tensor. A
         head that the file does not have is newly initialized, and one log line says so.
 
         Args:
-            path: a directory with `config.json` and `model.safetensors`, as `save_pretrained` or
-                `transformers` writes it, or the name of a model on the Hugging Face hub.
+            path: a directory in the Hugging Face layout, as `save_pretrained` or `transformers`
+                writes it, the name of a model on the Hugging Face hub, which is downloaded, or a
+                model of another library: a directory of google-research/bert, Model Garden,
+                KerasHub or sentence-transformers.
+            revision: str, a branch, tag or commit on the hub; None is the main branch.
+            token: str, an access token for private models on the hub; None takes the one of the
+                machine's login.
+            cache_dir: path of the cache of downloads; None is that of `huggingface_hub`.
+            local_files_only: bool, whether to take only what has been downloaded before.
             **kwargs: arguments of the constructor, as `name` and `dtype`.
 
         Returns:
-            The model, with its tokenizer where it has one and the directory has a `vocab.txt`.
+            The model, with its tokenizer where it has one and the directory has a vocabulary.
 
         Raises:
             FileNotFoundError: if a file is missing.
-            ValueError: if `config.json` describes another architecture, or a tensor is missing,
+            ValueError: if the config describes another architecture, or a tensor is missing,
                 unexpected or of another shape; the message names it.
         """
-        checkpoint = open_checkpoint(path)
-        config = BertConfig.from_huggingface(checkpoint.config)
-        model = cls._from_checkpoint(config, checkpoint, **kwargs)
-        load_weights(checkpoint.source, weights_by_name(model))
+        checkpoint = open_checkpoint(path, revision, token, cache_dir, local_files_only)
+        check_architecture(checkpoint, cls._architecture)
+        try:
+            config = BertConfig.from_huggingface(checkpoint.config)
+        except ValueError as error:
+            raise ValueError(f"{checkpoint.source.path}: {error}") from error
+        with without_drawing():
+            model = cls._from_checkpoint(config, checkpoint, **kwargs)
+        weights = weights_by_name(model)
+        for name in load_weights(checkpoint.source, weights):
+            if name.endswith("/kernel"):  # the other weights of a head start from constants
+                initializer = normal(config.initializer_range)
+                weights[name].assign(initializer(weights[name].shape, weights[name].dtype))
         return model
 
     # Keras files leave out the state of the random number generators. With it a model that was
@@ -111,6 +144,19 @@ class PretrainedModel(keras.Model):
             return
         for state, value in zip(random_states(self), np.asarray(store["random_states"])):
             state.assign(value)
+
+
+def check_architecture(checkpoint, architecture):
+    """Raises where a head would be read that means something else."""
+    found = checkpoint.config.get("architectures") or []
+    if architecture in found or architecture not in _CLASSIFIERS:
+        return
+    if set(found) & set(_CLASSIFIERS):
+        raise ValueError(
+            f"{checkpoint.source.path} is a {found[0]}, whose `classifier` is another than that of "
+            f"a {architecture}. Load it with `{_CLASSIFIERS[found[0]]}.from_pretrained`, or only "
+            "its encoder with `BertEncoder.from_pretrained`."
+        )
 
 
 def read_tokenizer(checkpoint):

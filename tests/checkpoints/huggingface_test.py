@@ -183,13 +183,11 @@ def test_damaged_files(saved):
     with pytest.raises(ValueError, match="Received: model_type='roberta'"):
         BertEncoder.from_pretrained(saved)
     path.unlink()
-    (saved / "pytorch_model.bin").write_bytes(b"x")
-    with pytest.raises(
-        FileNotFoundError, match=r"no model.safetensors. It has a pytorch_model.bin"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"no model.safetensors. It holds: config.json"):
         BertEncoder.from_pretrained(saved)
+    path.write_bytes(whole)
     (saved / "config.json").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no config.json.*It holds: pytorch_model.bin"):
+    with pytest.raises(FileNotFoundError, match=r"no config.json.*It holds: model.safetensors"):
         BertEncoder.from_pretrained(saved)
 
 
@@ -200,15 +198,6 @@ def test_paths_that_are_no_model(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(FileNotFoundError, match="must be a model directory"):
         BertEncoder.from_pretrained(tmp_path / "file")
-
-
-def test_names_of_the_hub(saved, tmp_path):
-    with mock.patch("huggingface_hub.snapshot_download", return_value=str(saved)) as download:
-        BertEncoder.from_pretrained("someone/bert-tiny")
-    assert download.call_args.args == ("someone/bert-tiny",)
-    with mock.patch("huggingface_hub.snapshot_download", side_effect=OSError("offline")):
-        with pytest.raises(FileNotFoundError, match=r"no directory someone/bert-tiny.*offline"):
-            BertEncoder.from_pretrained("someone/bert-tiny")
 
 
 def test_labels_of_a_classifier(encoder, tmp_path):
@@ -251,7 +240,7 @@ def test_saving_among_other_files(encoder, tmp_path):
         encoder.save_pretrained(tmp_path / "thesis.tex", overwrite=True)
 
 
-@pytest.mark.parametrize("failing", ["safetensors.numpy.save_file", "json.dump", "os.replace"])
+@pytest.mark.parametrize("failing", ["json.dump", "json.dumps", "os.replace"])
 def test_an_interrupted_save_leaves_the_earlier_one(encoder, saved, failing):
     before = files(saved)
     with mock.patch(failing, side_effect=OSError("No space left on device")):
