@@ -101,8 +101,7 @@ def read_tokenizer(directory):
     for name, token in _NAME_OF_TOKEN.items():
         if config.get(name, None if by_file else token) is not None:
             special.add(token)
-    present = [token for token in SPECIAL_TOKENS if token in vocabulary or token in added]
-    missing = [token for token in present if token not in special]
+    missing = [token for token in SPECIAL_TOKENS if token in vocabulary and token not in special]
     if missing and special:
         path = file_path if by_file else config_path
         _refuse(path, "special tokens", "all of them or none can stand in texts, not some", missing)
@@ -141,6 +140,7 @@ def write_tokenizer(directory, arguments):
     save_vocabulary(vocabulary, directory / "vocab.txt")
 
     ids = {piece: i for i, piece in enumerate(vocabulary)}
+    special_tokens = [token for token in SPECIAL_TOKENS if token in ids]
     tokenizer = Tokenizer(
         models.WordPiece(
             ids,
@@ -161,13 +161,11 @@ def write_tokenizer(directory, arguments):
         special_tokens=[(token, ids[token]) for token in ("[CLS]", "[SEP]")],
     )
     tokenizer.decoder = decoders.WordPiece(prefix="##")
-    special_tokens = [token for token in SPECIAL_TOKENS if token in ids]
+    tokenizer.add_special_tokens(
+        [AddedToken(token, normalized=False, special=True) for token in special_tokens]
+    )
     tokenizer.add_tokens(
-        [
-            AddedToken(token, normalized=not is_special, special=is_special)
-            for token in (*special_tokens, *arguments["added_tokens"])
-            for is_special in [token in SPECIAL_TOKENS]
-        ]
+        [AddedToken(token, normalized=True) for token in arguments["added_tokens"]]
     )
     file = json.loads(tokenizer.to_str())
 
@@ -181,10 +179,7 @@ def write_tokenizer(directory, arguments):
         "split_special_tokens": not arguments["special_tokens_in_text"],
         "model_max_length": arguments["max_length"],
         # A name that is not in the vocabulary would be added to it, hence None.
-        **{
-            name: None if tokenizer.token_to_id(token) is None else token
-            for name, token in _NAME_OF_TOKEN.items()
-        },
+        **{name: token if token in ids else None for name, token in _NAME_OF_TOKEN.items()},
         # Also in `tokenizer.json`; here it keeps older files that lie about from being read.
         "added_tokens_decoder": {
             str(token["id"]): {key: token[key] for key in token if key != "id"}
@@ -349,13 +344,15 @@ def _read_added_tokens(directory, config, file, vocabulary, by_file):
         for content, token_id in _read_json(older_path).items():
             tokens.setdefault(_to_id(token_id, older_path, content), {"content": content})
 
-    ids, pieces = {piece: i for i, piece in enumerate(vocabulary)}, set(vocabulary)
+    ids = {piece: i for i, piece in enumerate(vocabulary)}
     added, special = [], set()
     for token_id, token in sorted(tokens.items()):
         content = _content(token)
         if content is None:
             _refuse(path, field, "each must have its text in `content`", token)
         is_special = content in SPECIAL_TOKENS
+        if is_special and content not in ids:
+            _refuse(path, field, "a special token must be a piece of the vocabulary", content)
         if token_id != ids.setdefault(content, len(ids)):
             why = f"the id of {content!r} must be {ids[content]}, its own in the vocabulary or the "
             _refuse(path, field, why + "next after it, without gaps", token_id)
@@ -366,7 +363,7 @@ def _read_added_tokens(directory, config, file, vocabulary, by_file):
                 _refuse(path, field, why + ", ".join(SPECIAL_TOKENS), token[flag])
         if is_special:
             special.add(content)
-        if not is_special or content not in pieces:
+        else:
             added.append(content)
     return added, special
 

@@ -5,6 +5,7 @@ import os
 import pytest
 from tokenizers import BertWordPieceTokenizer, Tokenizer
 
+import keras_bert_lib as kbl
 from keras_bert_lib.text import tokenizer_files
 from keras_bert_lib.text.tokenizer_files import SPECIAL_TOKENS, read_tokenizer, write_tokenizer
 
@@ -62,13 +63,16 @@ OPTIONS = [
         (True, False), (None, True, False), (True, False), ([], ADDED)
     )
 ] + [
-    arguments_with(clean_text=False, added_tokens=ADDED, max_length=77),
+    arguments_with(clean_text=False, added_tokens=["COVID-19", "film", "東京"], max_length=77),
     arguments_with(max_chars_per_word=5, special_tokens_in_text=False),
     arguments_with(special_tokens_in_text=False, added_tokens=["mask", "a[", "[MASK]x"]),
     arguments_with(vocabulary=[p for p in VOCABULARY if p != "[MASK]"], added_tokens=["[mask]"]),
-    arguments_with(
-        vocabulary=[p for p in VOCABULARY if p != "[MASK]"], added_tokens=["x-1", "[MASK]", "x-2"]
-    ),
+]
+
+SOME_OPTIONS = [
+    arguments_with(added_tokens=ADDED),
+    arguments_with(lowercase=False, strip_accents=True, split_on_cjk=False, added_tokens=ADDED),
+    *OPTIONS[-4:-1],
 ]
 
 
@@ -90,15 +94,19 @@ def make_theirs(arguments):
         clean_text=arguments["clean_text"],
     )._tokenizer
     theirs.model.max_input_chars_per_word = arguments["max_chars_per_word"]
-    for token in arguments["added_tokens"]:
-        add = theirs.add_special_tokens if token in SPECIAL_TOKENS else theirs.add_tokens
-        add([token])
+    theirs.add_tokens(arguments["added_tokens"])
     theirs.encode_special_tokens = not arguments["special_tokens_in_text"]
     return theirs
 
 
 def encode(tokenizer, texts=TEXTS, **kwargs):
     return [(row.ids, row.offsets) for row in tokenizer.encode_batch(texts, **kwargs)]
+
+
+def encode_with_ours(tokenizer, texts=TEXTS, pairs=None):
+    outputs = tokenizer(texts, pairs, padding="do_not_pad", return_offsets=True)
+    offsets = [[tuple(x) for x in row] for row in outputs["char_offsets"].to_list()]
+    return list(zip(outputs["token_ids"].to_list(), offsets))
 
 
 def write(directory, **files):
@@ -140,6 +148,34 @@ def test_tokenizers_reads_the_same_tokenizer(arguments, tmp_path):
     pairs = list(zip(TEXTS, reversed(TEXTS)))
     assert encode(theirs, pairs) == encode(expected, pairs)
     assert theirs.get_vocab() == expected.get_vocab()
+
+
+def check_ours_is_written(arguments, directory):
+    ours = kbl.BertTokenizer(**arguments)
+    ours.save_pretrained(directory)
+    theirs = Tokenizer.from_file(str(directory / "tokenizer.json"))
+    theirs.encode_special_tokens = not arguments["special_tokens_in_text"]
+    theirs.enable_truncation(arguments["max_length"])
+    pairs = list(zip(TEXTS, reversed(TEXTS)))
+    reread = kbl.BertTokenizer.from_pretrained(directory)
+    for tokenizer in (ours, reread):
+        assert encode_with_ours(tokenizer) == encode(theirs)
+        assert encode_with_ours(tokenizer, TEXTS, TEXTS[::-1]) == encode(theirs, pairs)
+        assert tokenizer.vocabulary_size == theirs.get_vocab_size()
+        assert {p: tokenizer.token_to_id(p) for p in tokenizer.vocabulary} == theirs.get_vocab()
+    config = {**ours.get_config(), "name": 0, **in_order_of_ids(arguments)}
+    assert {**reread.get_config(), "name": 0} == config
+
+
+@pytest.mark.parametrize("arguments", SOME_OPTIONS, ids=name_of)
+def test_ours_is_the_tokenizer_that_is_written(arguments, tmp_path):
+    check_ours_is_written(arguments, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("arguments", OPTIONS, ids=name_of)
+def test_ours_is_the_tokenizer_that_is_written_with_any_options(arguments, tmp_path):
+    check_ours_is_written(arguments, tmp_path)
 
 
 @pytest.mark.parametrize("arguments", OPTIONS[:12], ids=name_of)
@@ -350,6 +386,10 @@ CONFIG = {"tokenizer_class": "BertTokenizer"}
         ),
         ({"tokenizer": changed("added_tokens", 5, value=3)}, "`added_tokens`: ids must be"),
         (
+            {"vocab": lines(VOCABULARY[:4] + ["x"]), "added_tokens": {"[MASK]": 5}},
+            r"added_tokens.json.*special.*\[MASK\]",
+        ),
+        (
             {"vocab": lines(), "added_tokens": {"a-1": len(VOCABULARY), "a-2": 500}},
             "added_tokens.json.*'a-2' must be.*gaps.*500",
         ),
@@ -533,6 +573,11 @@ def test_same_files_win_as_in_transformers(files, tmp_path):
     assert max_length == (min(theirs.model_max_length, 2**20) if limit else 512)
 
 
+def encode_with_transformers(tokenizer, **kwargs):
+    outputs = tokenizer(TEXTS, return_offsets_mapping=True, **kwargs)
+    return list(zip(outputs["input_ids"], outputs["offset_mapping"]))
+
+
 @pytest.mark.parity
 @pytest.mark.parametrize("arguments", OPTIONS, ids=name_of)
 @pytest.mark.parametrize("with_model", [False, True])
@@ -548,9 +593,20 @@ def test_transformers_makes_the_same_tokenizer(arguments, with_model, tmp_path):
         assert theirs.model_max_length == arguments["max_length"]
         assert theirs.pad_token_id == 0
         assert theirs.get_vocab() == expected.get_vocab()
-        outputs = theirs(TEXTS, return_offsets_mapping=True)
-        assert outputs["input_ids"] == [ids for ids, _ in encode(expected)]
-        assert outputs["offset_mapping"] == [offsets for _, offsets in encode(expected)]
+        assert encode_with_transformers(theirs) == encode(expected)
         theirs.save_pretrained(tmp_path / "theirs")
-        again = read_tokenizer(tmp_path / "theirs")
-        assert again == in_order_of_ids(arguments)
+        assert read_tokenizer(tmp_path / "theirs") == in_order_of_ids(arguments)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("arguments", SOME_OPTIONS, ids=name_of)
+def test_ours_is_the_tokenizer_of_transformers(arguments, tmp_path):
+    transformers = pytest.importorskip("transformers", minversion="5")
+    kbl.BertTokenizer(**{**arguments, "added_tokens": []}).save_pretrained(tmp_path)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    ours = kbl.BertTokenizer(**arguments)
+    theirs.add_tokens(arguments["added_tokens"])
+    assert encode_with_ours(ours) == encode_with_transformers(theirs, truncation=True)
+    theirs.save_pretrained(tmp_path / "theirs")
+    reread = kbl.BertTokenizer.from_pretrained(tmp_path / "theirs")
+    assert encode_with_ours(reread) == encode_with_transformers(theirs, truncation=True)
