@@ -15,6 +15,7 @@ import tensorflow as tf
 import keras_bert_lib as kbl
 
 PACKAGES = (kbl.text, kbl.layers, kbl.models, kbl.data, kbl.training, kbl.export)
+PACKAGES += (kbl.models.surgery,)
 RESULTS = (kbl.data.LabelledTexts, kbl.export.Verification)  # made by functions, not by users
 PUBLIC = {
     f"{package.__name__.split('.')[-1]}.{name}": getattr(package, name)

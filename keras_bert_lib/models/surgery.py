@@ -44,9 +44,10 @@ def add_tokens(model, tokens):
     """Teaches the model's tokenizer whole words, and gives the model a row for each.
 
     A token is found wherever it stands in a text, before the text is cut to pieces, and its id
-    follows those of the vocabulary. Its embedding starts as the mean of the other pieces', and so
-    does its bias in a masked language model head: as good a guess as the model has, and not one
-    that it finds more likely than all it knows. Tokens that the tokenizer has already are left.
+    follows those of the vocabulary; one that is in the vocabulary keeps its id. A new token's
+    embedding starts as the mean of the other pieces', and so does its bias in a masked language
+    model head: as good a guess as the model has, and not one that it finds more likely than all it
+    knows.
 
     Args:
         model: a model with a `tokenizer`. For one without, add the tokens to the tokenizer that
@@ -57,7 +58,8 @@ def add_tokens(model, tokens):
         A new model, with a new tokenizer.
 
     Raises:
-        ValueError: if the model has no tokenizer, or `tokens` are none.
+        ValueError: if the model has no tokenizer, or a token cannot be added (see
+            `BertTokenizer.add_tokens`).
 
     Example:
         ```python
@@ -82,18 +84,17 @@ def add_tokens(model, tokens):
             "it and call `resize_token_embeddings(model, tokenizer.vocabulary_size)`. "
             f"Received: {type(model).__name__} with tokenizer=None"
         )
-    if isinstance(tokens, str) or not all(isinstance(token, str) for token in tokens):
-        raise ValueError(f"`tokens` must be a list of strings. Received: tokens={tokens!r}")
     tokenizer = type(old).from_config(old.get_config())
-    added = tokenizer.add_tokens(list(tokens))
+    tokenizer.add_tokens(tokens)
     # A model may have more rows than its tokenizer has pieces; those come first, and no text has
     # ever reached them.
-    new_size = max(tokenizer.vocabulary_size, model.config.vocab_size)
-    new_model = with_pieces(model, old.vocabulary_size, new_size, tokenizer)
+    new_ids = range(old.vocabulary_size, tokenizer.vocabulary_size)
+    vocab_size = max(tokenizer.vocabulary_size, model.config.vocab_size)
+    new_model = with_pieces(model, vocab_size, new_ids, tokenizer)
     print(
-        f"add_tokens: {added} of {len(tokens)} tokens are new; the tokenizer grew from "
+        f"add_tokens: {len(new_ids)} of {len(tokens)} tokens have new ids; the tokenizer grew from "
         f"{old.vocabulary_size:,} to {tokenizer.vocabulary_size:,} pieces, the embedding from "
-        f"{model.config.vocab_size:,} to {new_size:,} rows. New rows are the mean of the others."
+        f"{model.config.vocab_size:,} to {vocab_size:,} rows. New rows are the mean of the others."
     )
     return new_model
 
@@ -132,7 +133,7 @@ def resize_token_embeddings(model, vocab_size):
             f"The model's tokenizer has {tokenizer.vocabulary_size} pieces, and each needs a row. "
             f"Received: vocab_size={vocab_size}"
         )
-    new_model = with_pieces(model, old_size, vocab_size, tokenizer)
+    new_model = with_pieces(model, vocab_size, range(old_size, vocab_size), tokenizer)
     if vocab_size > old_size:
         told = f"The {vocab_size - old_size:,} new rows are the mean of the others."
     else:
@@ -371,17 +372,19 @@ def reinitialize_top_layers(model, n, seed=None):
     return new_model
 
 
-def with_pieces(model, first_new, vocab_size, tokenizer):
-    """Returns the model with `vocab_size` rows; those from `first_new` on are the others' mean."""
+def with_pieces(model, vocab_size, new_ids, tokenizer):
+    """Returns the model with `vocab_size` rows; those in the range `new_ids` begin as a mean."""
     config = dataclasses.replace(model.config, vocab_size=vocab_size)
     new_model = remake(model, config, tokenizer)
     weights = arrays_by_name(model)
     for name in _PIECE_WEIGHTS:
         if name in weights:
-            old = weights[name][:first_new][:vocab_size]  # [v, h] or [v]
-            mean = old.mean(axis=0, dtype="float64").astype(old.dtype)
-            new_rows = np.broadcast_to(mean, (vocab_size - len(old), *mean.shape))
-            weights[name] = np.concatenate([old, new_rows])
+            old = weights[name]  # [v, h] or [v]
+            new = np.empty((vocab_size, *old.shape[1:]), old.dtype)
+            kept = min(len(old), vocab_size)
+            new[:kept] = old[:kept]
+            new[new_ids.start : new_ids.stop] = old[: new_ids.start].mean(axis=0, dtype="float64")
+            weights[name] = new
     copy_weights(weights, new_model)
     return new_model
 

@@ -138,6 +138,39 @@ class SurgeryTest(parameterized.TestCase):
         self.assertEqual(larger.config.vocab_size, 45)
         getattr(larger, "encoder", larger)({"token_ids": np.full([1, 4], 44, "int32")})
 
+    def test_added_tokens(self):
+        for model_class, arguments in [(BertMaskedLM, {}), (BertClassifier, {"num_classes": 2})]:
+            tokenizer = BertTokenizer(VOCABULARY)
+            encoder = small_encoder(vocab_size=len(VOCABULARY) + 1)  # one row without a piece
+            model = randomized(model_class(encoder, tokenizer=tokenizer, **arguments))
+            text = "a COVID-19 film, bad plot line"
+            taught = self.operate(surgery.add_tokens, model, ["COVID-19", "plot line", "film"])
+            self.assertIn("2 of 3 tokens have new ids", self.said)
+            self.assertIn("from 10 to 12 pieces, the embedding from 11 to 12 rows", self.said)
+            self.assertNotIn("COVID-19", model.tokenizer.tokenize(text))
+            self.assertEqual(
+                taught.tokenizer.tokenize(text),
+                ["a", "COVID-19", "film", "[UNK]", "bad", "plot line"],
+            )
+            self.assertEqual(taught.tokenizer.token_to_id("plot line"), 11)
+            changed = ["embeddings/token_embedding", "mlm_head/bias"]
+            self.assert_kept(taught, model, but=changed)
+            for name in set(changed) & set(arrays(model)):
+                old, new = arrays(model)[name][:10], arrays(taught)[name]
+                np.testing.assert_array_equal(new[:10], old)
+                np.testing.assert_allclose(new[10], old.mean(0), atol=1e-6)
+                np.testing.assert_array_equal(new[11], new[10])
+            # A row that no new token needs stays as it was, and so does a model with nothing new.
+            again = self.operate(surgery.add_tokens, model, ["film"])
+            self.assertIn("0 of 1 tokens have new ids", self.said)
+            self.assert_kept(again, model)
+            directory = tempfile.mkdtemp()
+            taught.save_pretrained(directory)
+            loaded = model_class.from_pretrained(directory)
+            inputs = loaded.tokenizer([text])
+            self.assertIn(11, np.asarray(inputs["token_ids"]))
+            np.testing.assert_array_equal(loaded(inputs), taught(taught.tokenizer([text])))
+
     def test_fewer_pieces(self):
         model = randomized(BertPretrainer(small_encoder()))
         smaller = self.operate(surgery.resize_token_embeddings, model, 30)
@@ -274,7 +307,7 @@ class SurgeryTest(parameterized.TestCase):
             (surgery.reinitialize_top_layers, [-1], "Received: n=-1"),
             (surgery.change_labels, [], "Received: labels=None"),
             (surgery.change_labels, [["a", "a"]], "must be unique"),
-            (surgery.add_tokens, ["word"], "Received: tokens='word'"),
+            (surgery.add_tokens, ["word"], "Received: 'word'"),
         ]:
             with self.assertRaisesRegex(ValueError, message):
                 function(model, *args)
