@@ -373,6 +373,11 @@ def save_keras_hub_preset(model, directory):
 
 def to_keras_hub_tokenizer(tokenizer):
     """Returns the `keras_hub.models.BertTokenizer` that is most like a `BertTokenizer` of ours."""
+    if tokenizer.added_tokens:
+        logging.warning(
+            "KerasHub's tokenizer finds added tokens only where they are whole words: %s.",
+            shortlist(list(tokenizer.added_tokens)),
+        )
     strip_accents = tokenizer.strip_accents
     return import_keras_hub().models.BertTokenizer(
         vocabulary=tokenizer.vocabulary,

@@ -14,7 +14,8 @@ from keras_bert_lib.models.pretrained_model import read_tokenizer
 from keras_bert_lib.models.task_model import TaskModel
 
 POOLINGS = ("mean", "cls", "max")
-# Texts that are tokenized at once: characters, of all of them together.
+# Texts that are tokenized at once: characters of all of them together. A text counts as 64 at
+# least, for a chunk's ids are padded to its longest text.
 _CHUNK = 1 << 20
 # Below every real activation; unlike minus infinity, it fits float16 and quantizes.
 _LEAST = -1e4
@@ -157,7 +158,7 @@ class BertTextEmbedder(TaskModel):
     def _token_ids(self, texts):
         """Returns the ids of each text, special tokens included: a list of int32 [tokens]."""
         rows = []
-        chunks = np.cumsum([len(text) for text in texts]) // _CHUNK
+        chunks = np.cumsum([max(len(text), 64) for text in texts]) // _CHUNK
         starts = [0, *(np.flatnonzero(np.diff(chunks)) + 1), len(texts)]
         for start, end in itertools.pairwise(starts if texts else []):
             inputs = self.tokenizer(texts[start:end], max_length=self.max_length)

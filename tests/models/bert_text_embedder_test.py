@@ -80,7 +80,7 @@ class BertTextEmbedderTest(parameterized.TestCase):
         expected = embedder.encode(texts)
         call = BertTokenizer.__call__
         with (
-            mock.patch.object(bert_text_embedder, "_CHUNK", 20),
+            mock.patch.object(bert_text_embedder, "_CHUNK", 200),
             mock.patch.object(BertTokenizer, "__call__", autospec=True, side_effect=call) as calls,
         ):
             np.testing.assert_array_equal(embedder.encode(texts), expected)
