@@ -16,8 +16,9 @@ def saved_model(model, path, max_length=None, pairs=False, overwrite=False):
     nor Keras, nor a vocabulary file. Signatures:
 
     - `serving_default`: `text` string `[batch]` (and `text_pair` with `pairs`) to `probabilities`
-      float32 `[batch, classes]` and `label` string `[batch]`.
-    - `tokens`: `token_ids`, `segment_ids`, `padding_mask` int32 `[batch, seq]` to the same.
+      float32 `[batch, classes]`, `label` string `[batch]`, and `truncated` int32 `[batch]`, 1
+      where a text had more than `max_length` tokens and was cut.
+    - `tokens`: `token_ids`, `segment_ids`, `padding_mask` int32 `[batch, seq]` to the first two.
 
     Args:
         model: `BertClassifier` with a tokenizer.

@@ -58,7 +58,7 @@ class ServingModule(tf.Module):
         self._model = _Untracked(model)
 
     def text_function(self, text, text_pair=None):
-        """Answers for texts.
+        """Answers for texts; "truncated" among them, 1 where a text was cut to fit.
 
         Args:
             text: `tf.TensorSpec`: string `[batch]`, or int32 `[batch, bytes]` (UTF-8, NUL padded).
@@ -72,12 +72,13 @@ class ServingModule(tf.Module):
         # The rows of a batch are padded to the longest. A batch of one has no padding, and its
         # graph no mask; its cost follows the length of the text.
         def answer(text, text_pair=None):
-            tokens = tokenizer(text, text_pair, max_length=self.max_length)
+            tokens = tokenizer(text, text_pair, max_length=self.max_length, return_truncated=True)
+            truncated = tokens.pop("truncated")
             if text_pair is None:
                 del tokens["segment_ids"]  # all 0, which is what the model takes for none
             if text.shape[0] == 1:
                 del tokens["padding_mask"]
-            return self._answer(tokens)
+            return {**self._answer(tokens), "truncated": truncated}
 
         if text_pair is None:
             return tf.function(lambda text: answer(text), input_signature=[text], autograph=False)

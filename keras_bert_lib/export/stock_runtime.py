@@ -70,13 +70,17 @@ def read_labels(path):
 
 
 def utf8_bytes(text, max_bytes):
-    """Returns a text (str or bytes), cut between characters, as int32 `[1, max_bytes]`."""
+    """Returns a text (str or bytes) as int32 `[1, max_bytes]`, zero-padded.
+
+    One that is too long is cut between characters, and spaces fill the last places: by those the
+    file knows that it was cut.
+    """
     data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
     if len(data) > max_bytes:
         end = max_bytes
         while end > max(max_bytes - 4, 0) and data[end] & 0xC0 == 0x80:  # inside a character
             end -= 1
-        data = data[:end]
+        data = data[:end].ljust(max_bytes, b" ")
     padded = np.zeros([1, max_bytes], np.int32)
     padded[0, : len(data)] = np.frombuffer(data, np.uint8)
     return padded

@@ -30,7 +30,10 @@ def tflite(
     float32 `[1, classes]`; the labels stand in the file's `labels.txt` (a `.tflite` is a zip
     archive, too). With `interface="text"` it takes `text` int32 `[1, max_bytes]`: the UTF-8 bytes,
     padded with zeros (and `text_pair` with `pairs`); the tokenizer is in the graph, and the cost
-    follows the length of the text. With `interface="tokens"` it takes `token_ids`, `segment_ids`,
+    follows the length of the text. It also gives `truncated` int32 `[1]`: 1 where a text was cut,
+    by `max_length`, or before it came: a client whose text does not fit sends the first
+    `max_bytes` of its bytes, and a text that fills the last place counts as cut. What is left of
+    a character that was cut is dropped. With `interface="tokens"` it takes `token_ids`, `segment_ids`,
     `padding_mask`, int32 `[1, max_length]`, and all shapes are static, as GPU and NPU delegates
     ask for.
 
@@ -75,11 +78,14 @@ def tflite(
     else:
         function = module.tokens_function([1, module.max_length])
 
-    # Strings do not exist in TFLite: the label is for the caller to look up.
-    signature = tf.function(
-        lambda **inputs: {"probabilities": function(**inputs)["probabilities"]},
-        autograph=False,
-    ).get_concrete_function(**{spec.name: spec for spec in function.input_signature})
+    def without_label(**inputs):
+        answer = function(**inputs)
+        del answer["label"]  # strings do not exist in TFLite: it is for the caller to look up
+        return answer
+
+    signature = tf.function(without_label, autograph=False).get_concrete_function(
+        **{spec.name: spec for spec in function.input_signature}
+    )
     with tempfile.TemporaryDirectory() as directory:
         # Only the way through a SavedModel keeps the names of inputs and outputs.
         write_saved_model(module, Path(directory, "1"), {"serving_default": signature})

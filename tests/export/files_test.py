@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_bert_lib as kbl
 from keras_bert_lib.export import stock_runtime
@@ -61,6 +62,25 @@ def test_a_megabyte(classifier, files, kind):
     read = text if kind == "saved_model" else text.encode()[:512]
     found, _ = stock_runtime.load(files[kind])([text])
     np.testing.assert_allclose(found, probabilities_of(classifier, [read]), atol=1e-6)
+
+
+def test_cut_texts_are_said_to_be_cut(files):
+    fits, too_many_tokens = "the café is fine", "a " * 250
+    server = tf.saved_model.load(str(files["saved_model"])).signatures["serving_default"]
+    long = "the café is fine " * 200
+    assert server(text=tf.constant([fits, long]))["truncated"].numpy().tolist() == [0, 1]
+
+    phone = stock_runtime.make_interpreter(files["none"]).get_signature_runner("serving_default")
+    full = "é" * 256  # 512 bytes: for all the file knows, the first of more
+    for text, expected in [(fits, 0), (too_many_tokens, 1), (full[1:], 0), (full + "é", 1)]:
+        given = stock_runtime.utf8_bytes(text, 512)
+        assert phone(text=given)["truncated"].tolist() == [expected], text
+    # A client need not look for the end of a character: the file drops what is left of one.
+    raw = np.frombuffer(("a" + full).encode()[:512], np.uint8).astype(np.int32)[None]
+    whole = np.frombuffer(("a" + full).encode()[:511], np.uint8).astype(np.int32)[None]
+    answers = [phone(text=np.pad(x, [[0, 0], [0, 512 - x.shape[1]]])) for x in (raw, whole)]
+    np.testing.assert_array_equal(answers[0]["probabilities"], answers[1]["probabilities"])
+    assert [int(answer["truncated"][0]) for answer in answers] == [1, 0]
 
 
 def test_answers_do_not_depend_on_batch_mates(files, held_out):

@@ -39,7 +39,7 @@ def test_custom_operators_are_refused():
 def test_signature(files):
     interpreter = Interpreter(str(files["dynamic_int8"]))
     assert interpreter.get_signature_list() == {
-        "serving_default": {"inputs": ["text"], "outputs": ["probabilities"]}
+        "serving_default": {"inputs": ["text"], "outputs": ["probabilities", "truncated"]}
     }
     details = interpreter.get_signature_runner("serving_default").get_input_details()["text"]
     assert details["shape"].tolist() == [1, 512]
