@@ -12,9 +12,20 @@ BUILT_IN = {
     *("ADD", "ADD_N", "BATCH_MATMUL", "CAST", "CONCATENATION", "CUMSUM", "DEQUANTIZE", "EQUAL"),
     *("EXPAND_DIMS", "FLOOR_DIV", "FLOOR_MOD", "FULLY_CONNECTED", "GATHER", "GELU", "GREATER"),
     *("GREATER_EQUAL", "LESS", "LESS_EQUAL", "LOGICAL_AND", "LOGICAL_NOT", "LOGICAL_OR", "MEAN"),
-    *("MINIMUM", "MUL", "NEG", "PACK", "PADV2", "RANGE", "REDUCE_MAX", "RESHAPE", "RSQRT"),
+    *(
+        "MAXIMUM",
+        "MINIMUM",
+        "MUL",
+        "NEG",
+        "PACK",
+        "PADV2",
+        "RANGE",
+        "REDUCE_MAX",
+        "RESHAPE",
+        "RSQRT",
+    ),
     *("SCATTER_ND", "SELECT", "SELECT_V2", "SHAPE", "SLICE", "SOFTMAX", "SPLIT", "SQUARE"),
-    *("SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB", "TANH", "TRANSPOSE", "ZEROS_LIKE"),
+    *("SQUARED_DIFFERENCE", "STRIDED_SLICE", "SUB", "SUM", "TANH", "TRANSPOSE", "ZEROS_LIKE"),
 }
 
 
