@@ -13,7 +13,8 @@ from keras_bert_lib.checkpoints.huggingface import (
     WEIGHTS_FILE,
 )
 
-# Also those of the modules that sentence-transformers has in folders such as 1_Pooling.
+# Also those of the modules that sentence-transformers has in folders such as 1_Pooling, and those of
+# a preset of KerasHub.
 _FILES = (
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -26,6 +27,10 @@ _FILES = (
     "[0-9]_*/*.json",
     "[0-9]_*/*.safetensors",
     "[0-9]_*/vocab.txt",
+    "task.json",
+    "preprocessor.json",
+    "*.weights.h5",
+    "assets/tokenizer/*",
 )
 _PICKLES = (PICKLE_FILE, PICKLE_FILE + INDEX_SUFFIX, "pytorch_model-*-of-*.bin")
 
@@ -34,7 +39,7 @@ def download(name, revision=None, token=None, cache_dir=None, local_files_only=F
     """Downloads a model that is not in the cache yet, and shows the progress.
 
     Args:
-        name: str, `OWNER/MODEL`.
+        name: str, `OWNER/MODEL`, with `hf://` before it or not.
         revision: str, a branch, tag or commit; None is the main branch.
         token: str, an access token for private models; None takes the one of the machine's login.
         cache_dir: path of the cache; None is that of `huggingface_hub`.
@@ -47,6 +52,7 @@ def download(name, revision=None, token=None, cache_dir=None, local_files_only=F
     Raises:
         FileNotFoundError: if there is no such model, or it cannot be reached.
     """
+    name = name.removeprefix("hf://")
     if os.path.exists(name) or not re.fullmatch(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", name):
         raise FileNotFoundError(
             "`path` must be a model directory or the name of a model on the Hugging Face hub. "
@@ -66,7 +72,7 @@ def download(name, revision=None, token=None, cache_dir=None, local_files_only=F
 
     try:
         directory = snapshot(_FILES)
-        if not any(Path(directory).rglob("*.safetensors")):
+        if not any(path.suffix in (".safetensors", ".h5") for path in Path(directory).rglob("*")):
             # Only where there is nothing better.
             if importlib.util.find_spec("torch") is None:
                 raise FileNotFoundError(

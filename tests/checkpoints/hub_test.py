@@ -36,7 +36,7 @@ def test_a_model_in_the_cache_needs_no_network(cache):
 def test_what_is_asked_of_the_hub(tmp_path):
     small_encoder(num_layers=1).save_pretrained(tmp_path)
     with mock.patch("huggingface_hub.snapshot_download", return_value=str(tmp_path)) as download:
-        BertEncoder.from_pretrained(NAME, revision="v2", token="hf_x", cache_dir="cache")
+        BertEncoder.from_pretrained(f"hf://{NAME}", revision="v2", token="hf_x", cache_dir="cache")
     (call,) = download.call_args_list
     assert call.args == (NAME,)
     options = dict(call.kwargs)
@@ -55,6 +55,9 @@ def test_what_is_asked_of_the_hub(tmp_path):
         "vocab.txt",
         "modules.json",
         "1_Pooling/config.json",
+        "task.json",
+        "model.weights.h5",
+        "assets/tokenizer/vocabulary.txt",
     ]
     others = ["pytorch_model.bin", "tf_model.h5", "onnx/model.onnx", "rust_model.ot", "README.md"]
     filtered = huggingface_hub.utils.filter_repo_objects(files + others, allow_patterns=patterns)
