@@ -13,8 +13,8 @@ from keras_bert_lib.checkpoints.huggingface import (
     WEIGHTS_FILE,
 )
 
-# Also those of the modules that sentence-transformers has in folders such as 1_Pooling, and those of
-# a preset of KerasHub.
+# Also those of the modules that sentence-transformers has in folders such as 1_Pooling, and those
+# of a preset of KerasHub.
 _FILES = (
     CONFIG_FILE,
     WEIGHTS_FILE,
