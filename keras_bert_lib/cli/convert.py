@@ -159,7 +159,7 @@ def write_google(model, tokenizer, directory):
 
     checkpoints.save_google_bert(model, directory)
     save_tokenizer(tokenizer, directory)
-    return model, []
+    return model, pooling_of(model)
 
 
 def write_model_garden(model, tokenizer, directory):
@@ -168,7 +168,7 @@ def write_model_garden(model, tokenizer, directory):
 
     checkpoints.save_model_garden(model, directory)
     save_tokenizer(tokenizer, directory)
-    return model, []
+    return model, pooling_of(model)
 
 
 def write_keras_hub(model, tokenizer, directory):
@@ -178,7 +178,7 @@ def write_keras_hub(model, tokenizer, directory):
     keras_hub.save_keras_hub_preset(model, directory)
     if tokenizer is not None:
         keras_hub.to_keras_hub_tokenizer(tokenizer).save_to_preset(directory)
-    return encoder_of(model), heads_of(model)
+    return encoder_of(model), heads_of(model) + pooling_of(model)
 
 
 def write_sentence_transformers(model, tokenizer, directory):
@@ -201,6 +201,11 @@ def save_tokenizer(tokenizer, directory):
 def encoder_of(model):
     """Returns the encoder in a model, or the model itself, which is one."""
     return getattr(model, "encoder", model)
+
+
+def pooling_of(model):
+    """Returns what only the formats of embedders have words for."""
+    return [f"pooling ({model.pooling})"] if hasattr(model, "pooling") else []
 
 
 def heads_of(model):

@@ -53,12 +53,8 @@ def _inspect_model(path):
     except (ValueError, OSError) as error:  # All else can still be told.
         _facts(tokenizer=f"cannot be read: {' '.join(str(error).split())}")
     # Constants and second copies are no parameters.
-    names = [
-        name
-        for name in checkpoint.source.names
-        if name not in tensor_names.BUFFERS and name not in tensor_names.TIED
-    ]
-    _parameters({name: checkpoint.source.shape(name) for name in names})
+    names = set(checkpoint.source.names) - set(tensor_names.BUFFERS) - set(tensor_names.TIED)
+    _parameters({name: checkpoint.source.shape(name) for name in sorted(names, key=_in_order)})
 
 
 def _inspect_keras(path):
@@ -97,6 +93,7 @@ def _tokenizer(tokenizer):
     stripped = tokenizer.lowercase if tokenizer.strip_accents is None else tokenizer.strip_accents
     accents = "accents stripped" if stripped else "accents kept"
     _facts(tokenizer=f"WordPiece, {casing}, {accents}, {tokenizer.vocabulary_size:,} pieces")
+    _facts(added_tokens=shortened(tokenizer.added_tokens), most_tokens=tokenizer.max_length)
 
 
 def _inspect_saved_model(path):
@@ -110,6 +107,8 @@ def _inspect_saved_model(path):
             print(f"  in   {key}: {spec.dtype.name} {_shape(spec.shape)}")
         for key, spec in sorted(signature.structured_outputs.items()):
             print(f"  out  {key}: {spec.dtype.name} {_shape(spec.shape)}")
+    variables = [v for signature in loaded.signatures.values() for v in signature.variables]
+    _parameters({v.name.removesuffix(":0"): tuple(v.shape) for v in variables})
     ops = collections.Counter()
     for signature in loaded.signatures.values():
         graph = signature.graph.as_graph_def()
@@ -142,6 +141,11 @@ def _facts(**facts):
     for name, value in facts.items():
         if value not in (None, ""):
             print(f"{name.replace('_', ' ')}: {value}")
+
+
+def _in_order(name):
+    """Sorts names, and layer 2 before layer 10."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 def _parameters(shapes):

@@ -113,7 +113,9 @@ def test_embedders(run_command, models, tmp_path):
     # What the source says of pooling is kept.
     run_command("convert", models["embedder"], tmp_path / "f", "--to", "sentence_transformers")
     assert kbl.BertTextEmbedder.from_pretrained(tmp_path / "f").pooling == "cls"
-    code, out, _ = run_command("inspect", tmp_path / "f")
+    _, out, _ = run_command("convert", tmp_path / "f", tmp_path / "g", "--to", "google")
+    assert "Left out, for the target has no place for it: pooling (cls).\n" in out
+    _, out, _ = run_command("inspect", tmp_path / "f")
     assert "a model directory of sentence-transformers" in out
     assert "loads as: BertTextEmbedder\n" in out
     assert "pooling: cls\n" in out
@@ -142,9 +144,9 @@ def test_what_has_no_place_is_told(run_command, models, tmp_path):
 
 
 def test_a_source_without_tokenizer(run_command, models, tmp_path):
-    shutil.copytree(models["encoder"], tmp_path / "source")
-    os.remove(tmp_path / "source" / "vocab.txt")
-    os.remove(tmp_path / "source" / "tokenizer_config.json")
+    os.mkdir(tmp_path / "source")
+    for file in ("config.json", "model.safetensors"):
+        shutil.copy(os.path.join(models["encoder"], file), tmp_path / "source")
     code, out, _ = run_command("convert", tmp_path / "source", tmp_path / "t", "--to", "google")
     assert code == 0
     assert "no tokenizer" in out

@@ -1,5 +1,7 @@
 import json
 import os
+import re
+import shutil
 
 import pytest
 
@@ -22,11 +24,32 @@ def test_inspect_says_what_is_there(run_command, artifacts, kind, parts):
         assert part in out
 
 
-@pytest.mark.parametrize("kind", ["model", "keras"])
+@pytest.mark.parametrize("kind", ["model", "keras", "saved_model"])
 def test_parameters_are_counted(run_command, artifacts, kind):
     _, out, _ = run_command("inspect", artifacts[kind])
     model = kbl.BertClassifier.from_pretrained(artifacts["model"])
-    assert f"parameters: {model.count_params():,}" in out
+    assert f"parameters: {model.count_params():,}\n" in out
+    # A line for the block, one for each weight of the rest, with its shape.
+    block = sum(weight.numpy().size for weight in model.encoder.blocks[0].weights)
+    assert re.search(rf"\n  \S*(layer\.|block_)0 \(all\) +{block:,}\n", out)
+    assert re.search(r"\n  \S*classifier\S* +32  \[(2, 16|16, 2)\]\n", out)
+
+
+def test_tokenizer(run_command, artifacts, tmp_path):
+    shutil.copytree(artifacts["model"], tmp_path / "m")
+    tokenizer = kbl.BertTokenizer.from_pretrained(tmp_path / "m", lowercase=False)
+    tokenizer.add_tokens(["COVID-19"])
+    tokenizer.save_pretrained(tmp_path / "m")
+    _, out, _ = run_command("inspect", tmp_path / "m")
+    assert "tokenizer: WordPiece, cased, accents kept, 24 pieces\n" in out
+    assert "added tokens: COVID-19\n" in out
+    assert "most tokens: 16\n" in out
+    # What else there is can be told without one.
+    (tmp_path / "m" / "vocab.txt").write_text("a\na\n")
+    code, out, _ = run_command("inspect", tmp_path / "m")
+    assert code == 0
+    assert "tokenizer: cannot be read: " in out
+    assert "parameters: " in out
 
 
 def test_tflite_ops_are_built_in(run_command, artifacts):
