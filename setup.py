@@ -22,6 +22,7 @@ INSTALL_REQUIRES = [
     "safetensors>=0.5,<1",
     "huggingface_hub>=0.34,<3",
     "tokenizers>=0.22,<0.24",  # learns vocabularies; nothing exported needs it
+    "pyyaml>=6,<7",  # reads the params.yaml of Model Garden; huggingface_hub needs it too
 ]
 
 EXTRAS_REQUIRE = {

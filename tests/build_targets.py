@@ -13,9 +13,17 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 # Labels of packages whose import has another name than the package.
-DISTRIBUTIONS = {"absl": "absl_py", "google": "protobuf"}
+DISTRIBUTIONS = {"absl": "absl_py", "google": "protobuf", "yaml": "pyyaml"}
 # What the tests compare with where it is installed; under Bazel it is not, and they skip.
-OPTIONAL = {"keras_hub", "onnxruntime", "tensorflow_text", "tf_keras", "torch", "transformers"}
+OPTIONAL = {
+    "keras_hub",
+    "official",
+    "onnxruntime",
+    "tensorflow_text",
+    "tf_keras",
+    "torch",
+    "transformers",
+}
 
 HEADER = '''\
 """Bazel targets of the library, the export programs and the tests.

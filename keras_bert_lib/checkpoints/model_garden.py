@@ -115,7 +115,7 @@ def open_checkpoint(path):
     """
     prefix = tensorflow_files.find_prefix(path)
     reader = tensorflow_files.open_reader(prefix)
-    graph = ObjectGraph(reader)
+    graph = ObjectGraph(reader, prefix)
     encoder = find_encoder(graph, prefix)
     names = encoder_keys(graph, encoder) | head_keys(graph, encoder)
     source = TensorflowSource(reader, prefix, names)

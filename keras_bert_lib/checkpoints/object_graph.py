@@ -2,7 +2,7 @@
 
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-from keras_bert_lib.checkpoints.tensorflow_files import OBJECT_GRAPH
+from keras_bert_lib.checkpoints.tensorflow_files import OBJECT_GRAPH, read_tensor
 
 
 class ObjectGraph:
@@ -13,11 +13,12 @@ class ObjectGraph:
 
     Args:
         reader: what `tf.train.load_checkpoint` returns.
+        path: str, the checkpoint's prefix.
     """
 
-    def __init__(self, reader):
+    def __init__(self, reader, path):
         graph = trackable_object_graph_pb2.TrackableObjectGraph()
-        graph.ParseFromString(reader.get_tensor(OBJECT_GRAPH))
+        graph.ParseFromString(read_tensor(reader, path, OBJECT_GRAPH))
         # for each object: attribute -> object
         self.children = [
             {child.local_name: child.node_id for child in node.children} for node in graph.nodes

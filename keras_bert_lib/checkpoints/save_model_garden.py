@@ -65,9 +65,13 @@ def save_model_garden(model, directory, overwrite=False):
 def node(children=(), **more):
     """Returns an object of the graph that holds others under these names.
 
-    Names such as `layer-0` need the dict.
+    Names such as `layer-0` need the dict. Their order decides by which of several paths a variable
+    is called in the file, so it is that of Model Garden's objects.
     """
-    return tf.train.Checkpoint(**dict(children, **more))
+    parent = tf.train.Checkpoint()
+    for name, child in dict(children, **more).items():
+        setattr(parent, name, child)
+    return parent
 
 
 def numbered(prefix, nodes):
@@ -111,7 +115,7 @@ def encoder_node(tensors, inputs, num_layers, num_heads):
     norm = layer_norm_node(tensors, "embeddings.LayerNorm")
     dropout, attention_mask = node(), node()
     blocks = [block_node(tensors, i, num_heads) for i in range(num_layers)]
-    children = {
+    attributes = {
         "_embedding_layer": embedding,
         "_position_embedding_layer": position_embedding,
         "_type_embedding_layer": type_embedding,
@@ -129,11 +133,11 @@ def encoder_node(tensors, inputs, num_layers, num_heads):
     layers += [*blocks, node()]
     if "pooler.dense.weight" in tensors:
         pooler = dense_node(tensors, "pooler.dense")
-        children["_pooler_layer"] = pooler
+        attributes["_pooler_layer"] = pooler
         with_weights.append(pooler)
         layers.append(pooler)
     return node(
-        children | numbered("layer-", layers) | numbered("layer_with_weights-", with_weights)
+        numbered("layer_with_weights-", with_weights) | numbered("layer-", layers) | attributes
     )
 
 
@@ -190,11 +194,13 @@ def pretrainer_nodes(tensors, inputs, encoder):
     """
     bias = tf.Variable(tensors["cls.predictions.bias"])
     masked_lm = node(
-        {"output_bias/bias": bias},
-        bias=bias,
-        embedding_table=encoder._embedding_layer.embeddings,
-        dense=dense_node(tensors, "cls.predictions.transform.dense"),
-        layer_norm=layer_norm_node(tensors, "cls.predictions.transform.LayerNorm"),
+        {
+            "embedding_table": encoder._embedding_layer.embeddings,
+            "dense": dense_node(tensors, "cls.predictions.transform.dense"),
+            "layer_norm": layer_norm_node(tensors, "cls.predictions.transform.LayerNorm"),
+            "output_bias/bias": bias,
+            "bias": bias,
+        }
     )
     children = {"encoder": encoder, "masked_lm": masked_lm}
     if "cls.seq_relationship.weight" not in tensors:
@@ -212,7 +218,7 @@ def pretrainer_nodes(tensors, inputs, encoder):
     # The head's own pooler and the encoder's: they are two there, and one here.
     pooler = dense_node(tensors, "pooler.dense")
     heads = node({"0": node(dense=pooler, dropout=node(), out_proj=dense)})
-    classification = node({"layer-0": node(), "layer-1": dense, "layer_with_weights-0": dense})
+    classification = node({"layer_with_weights-0": dense, "layer-0": node(), "layer-1": dense})
     attributes = {
         "encoder": encoder,
         "classification": classification,
@@ -232,9 +238,9 @@ def task_node(inputs, encoder, layers, with_weights, attributes):
     """Returns a functional model of the encoder and what comes behind it."""
     layers = [inputs["word_ids"], inputs["mask"], inputs["type_ids"], encoder, *layers]
     return node(
-        attributes
+        numbered("layer_with_weights-", [encoder, *with_weights])
         | numbered("layer-", layers)
-        | numbered("layer_with_weights-", [encoder, *with_weights]),
+        | attributes,
         _network=encoder,
         _config=node({"0": encoder}, network=encoder),
     )

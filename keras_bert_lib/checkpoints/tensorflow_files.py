@@ -17,6 +17,8 @@ VOCABULARY_FILE = "vocab.txt"
 PREFIX = "bert_model.ckpt"
 # What is among the tensors of a TensorFlow 2 checkpoint and of no other.
 OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+# What TensorFlow's reader raises for damaged files.
+_READ_ERRORS = (tf.errors.OpError, IndexError, RuntimeError, ValueError)
 
 
 def find_prefix(path):
@@ -28,19 +30,17 @@ def find_prefix(path):
     Raises:
         ValueError: if a directory has several, and no file that says which is the latest.
     """
-    if not isinstance(path, (str, os.PathLike)):
-        return None
     path = os.fspath(path)
     if os.path.exists(path + ".index"):
         return path
+    held = sorted(os.listdir(path)) if os.path.isdir(path) else []
     # Directories of `transformers` may have a checkpoint for TensorFlow besides.
-    if not os.path.isdir(path) or os.path.exists(os.path.join(path, "model.safetensors")):
+    if any(name.endswith(".safetensors") for name in held):
         return None
-    latest = tf.train.latest_checkpoint(path)
+    latest = tf.train.latest_checkpoint(path) if "checkpoint" in held else None
     if latest is not None:
         return latest
-    prefixes = [name[: -len(".index")] for name in sorted(os.listdir(path))]
-    prefixes = [name for name in prefixes if os.path.exists(os.path.join(path, name + ".index"))]
+    prefixes = [name.removesuffix(".index") for name in held if name.endswith(".index")]
     if len(prefixes) > 1:
         raise ValueError(
             f"{path} has several checkpoints: {shortlist(prefixes)}. Give the path of one, such as "
@@ -53,9 +53,18 @@ def open_reader(prefix):
     """Returns the reader of the TensorFlow checkpoint at `prefix`."""
     try:
         return tf.train.load_checkpoint(prefix)
-    except (tf.errors.OpError, RuntimeError, ValueError) as error:
+    except _READ_ERRORS as error:
         first_line = str(error).split("\n")[0]
         raise ValueError(f"{prefix} is damaged or no checkpoint: {first_line}") from error
+
+
+def read_tensor(reader, prefix, key):
+    """Returns the tensor `key` of the checkpoint at `prefix` as an array."""
+    try:
+        return reader.get_tensor(key)
+    except _READ_ERRORS as error:
+        first_line = str(error).split("\n")[0]
+        raise ValueError(f"{prefix} is damaged, at {key}: {first_line}") from error
 
 
 def read_config(directory):

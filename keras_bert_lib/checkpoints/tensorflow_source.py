@@ -2,9 +2,8 @@
 
 import math
 
-import tensorflow as tf
-
 from keras_bert_lib.checkpoints.tensor_source import TensorSource
+from keras_bert_lib.checkpoints.tensorflow_files import read_tensor
 
 
 class TensorflowSource(TensorSource):
@@ -39,11 +38,7 @@ class TensorflowSource(TensorSource):
 
     def read(self, name):
         """Returns a tensor as an array."""
-        try:
-            array = self._reader.get_tensor(self.names[name])
-        except (tf.errors.OpError, RuntimeError) as error:
-            first_line = str(error).split("\n")[0]
-            raise ValueError(f"{self.where(name)} is damaged: {first_line}") from error
+        array = read_tensor(self._reader, self.path, self.names[name])
         shape = self.shape(name)
         return array.reshape(shape[::-1]).T if self.is_kernel(name) else array.reshape(shape)
 
