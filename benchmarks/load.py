@@ -5,10 +5,10 @@
 
 A directory in the Hugging Face layout with random weights in BERT-base's shape is made on the spot,
 and removed afterwards. Each load is the only one of a fresh process that has imported its library
-and loaded a tiny model before. Memory is what the process holds in RAM beyond what it held then,
-the pages of a mapped file included: the most at any time while loading (peak) and at its end
-(after). Libraries may put off reading the weights until they are used, so the time to the first
-output, of 8 tokens, is given too; it also shows that all have loaded the same model. Linux only.
+and loaded a tiny model before. Libraries may put off reading the weights until they are used, so
+the time to the first output, of 8 tokens, is given too; it also shows that all have loaded the same
+model. Memory is what the process holds in RAM beyond what it held then, the pages of a mapped file
+included: the most at any time up to the first output (peak), and after it. Linux only.
 """
 
 import importlib
@@ -106,13 +106,13 @@ def run_worker():
         begin = time.perf_counter()
         answer = load(Path(FLAGS.folder, "model"))
         loaded = time.perf_counter()
-        peak, after = memory("VmHWM"), memory("VmRSS")
         output = answer()
+        answered = time.perf_counter()
         return {
             "load": loaded - begin,
-            "first_output": time.perf_counter() - begin,
-            "peak": peak - before,
-            "after": after - before,
+            "first_output": answered - begin,
+            "peak": memory("VmHWM") - before,
+            "after": memory("VmRSS") - before,
             "output": output[0, :, :4].tolist(),
         }
 
