@@ -275,9 +275,7 @@ def to_keras_hub(model):
         import keras_bert_lib as kbl
 
         config = kbl.BertConfig.from_size("tiny", vocab_size=100, hidden_act="gelu_tanh")
-        encoder = kbl.BertEncoder(config)
-        # backbone = kbl.checkpoints.to_keras_hub(encoder)
-        # backbone.save_to_preset("preset")
+        backbone = kbl.checkpoints.to_keras_hub(kbl.BertEncoder(config))
         ```
     """
     keras_hub = import_keras_hub()
@@ -351,6 +349,15 @@ def save_keras_hub_preset(model, directory):
     Raises:
         ImportError: if KerasHub is not installed.
         ValueError: as `to_keras_hub`, or if `directory` holds something.
+
+    Example:
+        ```python
+        import keras_bert_lib as kbl
+
+        config = kbl.BertConfig.from_size("tiny", vocab_size=100, hidden_act="gelu_tanh")
+        kbl.checkpoints.save_keras_hub_preset(kbl.BertEncoder(config), "preset")
+        encoder = kbl.BertEncoder.from_pretrained("preset")
+        ```
     """
     directory = os.fspath(directory)
     if os.path.exists(directory) and (not os.path.isdir(directory) or os.listdir(directory)):

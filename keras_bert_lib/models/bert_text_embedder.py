@@ -145,11 +145,16 @@ class BertTextEmbedder(TaskModel):
         # The longest first: if memory is short, that shows at once.
         order = np.argsort([-len(row) for row in rows], kind="stable")
         embeddings = np.zeros([len(rows), self.config.hidden_size], "float32")
+        if self.predict_function is None:
+            # XLA, which Keras takes where there is a GPU, would compile anew for each length.
+            jit_compile, self.jit_compile = self.jit_compile, False
+            self.make_predict_function()
+            self.jit_compile = jit_compile
         progress = keras.utils.Progbar(len(rows), unit_name="text") if show_progress else None
         for start in range(0, len(rows), batch_size):
             batch = order[start : start + batch_size]
             inputs = pad([rows[i] for i in batch], self.tokenizer.pad_token_id)
-            # A strategy of several devices gives rows to each, and may add some.
+            # Under a strategy, each device computes all rows, and they come one after another.
             embeddings[batch] = self.predict_on_batch(inputs)[: len(batch)]
             if progress is not None:
                 progress.update(start + len(batch))

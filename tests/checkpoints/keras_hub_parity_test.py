@@ -1,7 +1,11 @@
 """Live comparison with KerasHub, over several shapes, there and back."""
 
+import inspect
 import os
+import re
 import tempfile
+import textwrap
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -176,6 +180,31 @@ class KerasHubParityTest(parameterized.TestCase):
             model(inputs | {"masked_positions": positions}),
             masked_lm(inputs | {"mask_positions": positions}),
         )
+
+    def test_names_and_handles(self):
+        directory = os.path.join(tempfile.mkdtemp(), "preset")
+        random_backbone().save_to_preset(directory)
+        for name in ("bert_tiny_en_uncased", "kaggle://keras/bert/keras/bert_tiny_en_uncased/3"):
+            with mock.patch("kagglehub.model_download", return_value=directory) as download:
+                encoder = BertEncoder.from_pretrained(name)
+            handle = download.call_args.args[0]
+            self.assertRegex(handle, r"^keras/bert/keras/bert_tiny_en_uncased/\d+$")
+            self.assertEqual(encoder.config.hidden_size, 16)
+        with self.assertRaisesRegex(FileNotFoundError, "no BERT preset of that name. It has: .*"):
+            BertEncoder.from_pretrained("bert_tiny_en_uncaged")
+        error = OSError("no network\nand more")
+        with mock.patch("kagglehub.model_download", side_effect=error):
+            with self.assertRaisesRegex(FileNotFoundError, "Kaggle did not.*: no network$"):
+                BertEncoder.from_pretrained("bert_tiny_en_uncased")
+
+    @parameterized.parameters("to_keras_hub", "save_keras_hub_preset")
+    def test_examples(self, name):
+        docstring = inspect.getdoc(getattr(checkpoints, name))
+        example = re.search(r"```python\n(.*?)```", docstring, re.DOTALL)[1]
+        folder = os.getcwd()
+        self.addCleanup(os.chdir, folder)
+        os.chdir(tempfile.mkdtemp())
+        exec(textwrap.dedent(example), {})
 
     def test_preset_of_a_backbone(self):
         backbone = random_backbone(dtype="bfloat16")

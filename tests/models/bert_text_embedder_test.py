@@ -7,6 +7,7 @@ import keras
 import numpy as np
 from absl.testing import parameterized
 
+from keras_bert_lib import checkpoints
 from keras_bert_lib.checkpoints import sentence_transformers
 from keras_bert_lib.models import BertEncoder, BertTextEmbedder, bert_text_embedder
 from keras_bert_lib.text import BertTokenizer
@@ -207,6 +208,15 @@ class BertTextEmbedderTest(parameterized.TestCase):
         self.assertEqual((embedder.pooling, embedder.normalize), ("mean", True))
         self.assertEqual(embedder.tokenizer.vocabulary, VOCABULARY)
         np.testing.assert_array_equal(embedder(INPUTS), BertTextEmbedder(encoder)(INPUTS))
+
+    def test_a_checkpoint_of_google_research(self):
+        directory = tempfile.mkdtemp()
+        encoder = small_encoder(num_layers=1)
+        checkpoints.save_google_bert(encoder, directory)
+        embedder = BertTextEmbedder.from_pretrained(directory, pooling="cls", max_length=5)
+        self.assertEqual((embedder.pooling, embedder.max_length), ("cls", 5))
+        expected = BertTextEmbedder(encoder, pooling="cls")(INPUTS)
+        np.testing.assert_array_equal(embedder(INPUTS), expected)
 
     def test_an_encoder_without_pooler(self):
         encoder = small_encoder(num_layers=1)
