@@ -110,6 +110,57 @@ def test_learn_vocabulary(tmp_path):
         assert same == "yes"
 
 
+def tokenizer(tmp_path, vocab, libraries):
+    texts = [f"{first} {second}" for first in SENTENCES for second in SENTENCES * 4]
+    (tmp_path / "sst2.tsv").write_text("".join(f"{text}\t0\n" for text in ["sentence", *texts]))
+    (tmp_path / "novel.txt").write_text("\n\n".join(texts))
+    strings = {"cases": [{"text": "the café slept"}, {"text": "字 it"}]}
+    (tmp_path / "strings.json").write_text(json.dumps(strings))
+    return run(
+        "tokenizer.py",
+        f"--libraries={','.join(libraries)}",
+        f"--vocab={vocab}",
+        "--multilingual_vocab=absent",
+        f"--sst2={tmp_path / 'sst2.tsv'}",
+        f"--novels={tmp_path / 'novel.txt'}",
+        f"--strings={tmp_path / 'strings.json'}",
+        "--batch_size=10",
+        "--rounds=1",
+    )
+
+
+def test_tokenizer(tmp_path, vocab):
+    output = tokenizer(tmp_path, vocab, ["keras_bert_lib", "tokenizers", "no_such_peer"])
+    assert "no_such_peer left out: " in output
+    single, batches, builds = output.split("\n\n| ")[1:]
+    lengths = ["64", "128", "256", "512", "as they are"]
+    rows = [line.split(" | ") for line in single.splitlines() if line.startswith("| ")]
+    assert [row[1] for row in rows] == lengths * 2
+    assert all(float(cell.strip("| ")) > 0 for row in rows for cell in row[2:])
+    rows = table("| " + batches)
+    assert list(rows) == ["keras_bert_lib, tf.data", "tokenizers, encode_batch"]
+    for cells in rows.values():
+        assert cells[1::2] == ["100.00%"] * 3
+        assert all(int(cell.split()[0].replace(",", "")) > 0 for cell in cells[::2])
+    ((seconds, megabytes),) = table("| " + builds).values()
+    assert float(seconds) > 0
+    assert float(megabytes) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+def test_tokenizer_of_peers(tmp_path, vocab):
+    for name in ("keras_hub", "tensorflow_text"):
+        pytest.importorskip(name)
+    libraries = ["keras_bert_lib", "tokenizers", "transformers", "tensorflow_text", "keras_hub"]
+    output = tokenizer(tmp_path, vocab, libraries)
+    rows = table("| " + output.split("\n\n| ")[2])
+    assert len(rows) == 5
+    # SST-2 and novels, in ASCII here, are the same in all of them.
+    assert all(cells[1] == cells[3] == "100.00%" for cells in rows.values())
+    assert rows["keras_bert_lib, tf.data"][5] == "100.00%"
+
+
 def text_to_label(tmp_path, vocab, rows):
     config = kbl.BertConfig(
         vocab_size=len(kbl.text.load_vocabulary(vocab)),
