@@ -101,11 +101,12 @@ OPTIONS = {
 
 
 @functools.cache
-def make_pair(name):
+def make_pair(name, added_tokens=()):
     """Ours and Hugging Face's tokenizer of one vocabulary."""
     options = OPTIONS[name]
     theirs = BertWordPieceTokenizer({piece: i for i, piece in enumerate(VOCABULARY)}, **options)
-    return kbl.BertTokenizer(VOCABULARY, **options), theirs
+    theirs.add_tokens(list(added_tokens))
+    return kbl.BertTokenizer(VOCABULARY, added_tokens=added_tokens, **options), theirs
 
 
 def is_in_canonical_order(text):
@@ -124,10 +125,10 @@ def pieces_of(ours, texts):
     ]
 
 
-def check_equal(name, kind, max_examples):
-    ours, theirs = make_pair(name)
+def check_equal(pair, kind, max_examples):
+    ours, theirs = pair
 
-    @hypothesis.given(texts=st.lists(KINDS[kind], min_size=1, max_size=100))
+    @hypothesis.given(texts=st.lists(kind, min_size=1, max_size=100))
     @hypothesis.settings(deadline=None, max_examples=max_examples)
     def check(texts):
         decoded = [t.decode("utf-8", "replace") if isinstance(t, bytes) else t for t in texts]
@@ -139,7 +140,7 @@ def check_equal(name, kind, max_examples):
             offsets = [chars for _, chars, _, _ in pieces]
             if is_in_canonical_order(text):
                 assert offsets == row.offsets
-            if kind != "bytes":
+            if not isinstance(texts[0], bytes):
                 in_bytes = [tuple(len(text[:i].encode()) for i in chars) for chars in offsets]
                 assert in_bytes == [places for _, _, places, _ in pieces]
             # True of any text, also where theirs point at another mark than the one that is meant.
@@ -154,14 +155,38 @@ def check_equal(name, kind, max_examples):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", ["uncased", "cased"])
 def test_equal_to_huggingface(name, kind):
-    check_equal(name, kind, max_examples=5)
+    check_equal(make_pair(name), KINDS[kind], max_examples=5)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", OPTIONS)
 def test_equal_to_huggingface_at_length(name, kind):
-    check_equal(name, kind, max_examples=100)
+    check_equal(make_pair(name), KINDS[kind], max_examples=100)
+
+
+ADDED_TOKENS = (
+    *("COVID-19", "19-nCoV", "new york", "New York City", "ab", "aba", "bab", "C++", "+c"),
+    *("東京", "京a", "a東", "i̇", "e!", "ΣΣ", "##ab", "[X]", "\u1112\u1161", "x\u200dy"),
+)
+token_like = joined(
+    st.sampled_from(ADDED_TOKENS),
+    st.sampled_from([f(t) for t in ADDED_TOKENS for f in (str.lower, str.swapcase)]),
+    st.sampled_from([t[:-1] for t in ADDED_TOKENS] + [t[1:] for t in ADDED_TOKENS]),
+    st.sampled_from("aB -+京e\u0301\u00ad\t\u3000[]#") | st.sampled_from(["[MASK]", "[SEP]"]),
+    max_size=12,
+)
+
+
+@pytest.mark.parametrize("name", ["uncased", "cased"])
+def test_added_tokens_equal_to_huggingface(name):
+    check_equal(make_pair(name, ADDED_TOKENS), token_like, max_examples=10)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OPTIONS)
+def test_added_tokens_equal_to_huggingface_at_length(name):
+    check_equal(make_pair(name, ADDED_TOKENS), token_like, max_examples=200)
 
 
 def test_marks_that_stay_are_not_sorted():
