@@ -85,11 +85,13 @@ def build_wordpiece_tables(
     ]
     added = _normalize_added_tokens([token for token, _ in added_tokens], kinds, normalized)
     characters = sorted(set("".join([text for text, _, _ in pieces] + added)))
-    isolated = [c for c in characters if kinds[ord(c)] in isolated_kinds]
+    kind_of = dict(zip(characters, kinds[[ord(c) for c in characters]].tolist()))
+    isolated = [c for c in characters if kind_of[c] in isolated_kinds]
     in_words = [
         c
         for c in characters
-        if kinds[ord(c)] in (unicode_tables.WORD, unicode_tables.CJK) and c not in set(isolated)
+        if kind_of[c] in (unicode_tables.WORD, unicode_tables.CJK)
+        and kind_of[c] not in isolated_kinds
     ]
     special_symbols = {
         token: UNKNOWN_ISOLATED + 1 + k for k, (token, _) in enumerate(special_tokens)
@@ -185,10 +187,11 @@ def _build_symbol_pages(normalized, kinds, is_isolated, symbol_of, unknown_in_wo
         single[several] = -(row.reshape(-1) + 1)
         rows = np.concatenate([np.zeros([1, width], rows.dtype), rows])  # row 0 is empty
         expansions = tuple(_narrow(column) for column in rows.T)
-    blocks, pages = np.unique(single.reshape(-1, PAGE), axis=0, return_inverse=True)
+    blocks = [block.tobytes() for block in single.reshape(-1, PAGE)]
+    page_of = {block: page for page, block in enumerate(dict.fromkeys(blocks))}
     return {
-        "pages": _narrow(pages.reshape(-1)),
-        "symbols": _narrow(blocks.reshape(-1)),
+        "pages": _narrow(np.array([page_of[block] for block in blocks])),
+        "symbols": _narrow(np.frombuffer(b"".join(page_of), single.dtype)),
         "expansions": expansions,
     }
 
