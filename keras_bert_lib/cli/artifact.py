@@ -117,9 +117,20 @@ def load_classifier(path):
     model = BertClassifier.from_pretrained(path)
     if model.tokenizer is None:
         raise ValueError(
-            f"{path} has no vocab.txt, so it takes no text. Copy there the one it was trained with."
+            f"{path} has no vocab.txt and no tokenizer.json, so it takes no text. Copy there the one "
+            "it was trained with."
         )
+    check_problem_type(model, path)
     return model
+
+
+def check_problem_type(model, path):
+    """Raises where a classifier has another answer to a text than one of its labels."""
+    if model.problem_type != "single_label_classification":
+        raise ValueError(
+            f"{path} does not give a text one label: use `predict_text` of `BertClassifier` in "
+            f"Python. Received: problem_type={model.problem_type!r}"
+        )
 
 
 def load_keras(path):

@@ -95,6 +95,7 @@ def _load(kind, path):
                 f"{path} holds a {type(model).__name__}, which does not label texts. Fine-tune it "
                 "with `keras-bert finetune`."
             )
+        artifact.check_problem_type(model, path)
     return lambda texts, text_pairs: [
         (answer["label"], answer["score"])
         for answer in model.predict_text(texts, text_pairs, batch_size=len(texts))

@@ -24,6 +24,7 @@ import numpy as np
 from keras import ops
 
 from keras_bert_lib.checkpoints.tensor_names import weights_by_name
+from keras_bert_lib.models.bert_classifier import REGRESSION, SINGLE_LABEL
 from keras_bert_lib.models.bert_encoder import BertEncoder
 from keras_bert_lib.models.pretrained_model import PretrainedModel
 
@@ -272,7 +273,8 @@ def drop_layers(model, layers):
 def change_labels(model, labels=None, num_classes=None):
     """Gives a classifier other classes: the encoder is kept, the head begins anew.
 
-    All other arguments of the model are kept, too.
+    All other arguments of the model are kept, too; only a single number (a regression) that becomes
+    several classes, or the other way round, changes the `problem_type`.
 
     Args:
         model: a model with `labels`.
@@ -301,15 +303,21 @@ def change_labels(model, labels=None, num_classes=None):
             "The model has no labels to change. Make a classifier of its encoder, such as "
             f"`BertClassifier(encoder, labels=[...])`. Received: {type(model).__name__}"
         )
-    new_model = remake(model, model.config, labels=labels, num_classes=num_classes)
+    changes = {"labels": labels, "num_classes": num_classes}
+    # A type that followed from the number of classes follows from the new one.
+    usual = REGRESSION if model.num_classes == 1 else SINGLE_LABEL
+    if getattr(model, "problem_type", None) == usual:
+        changes["problem_type"] = None
+    new_model = remake(model, model.config, **changes)
     weights = arrays_by_name(model)
     head = sorted(set(weights) - set(weights_by_name(model.encoder)))
     for name in head:
         del weights[name]
     copy_weights(weights, new_model)
+    kind = getattr(new_model, "problem_type", "token classification").replace("_", " ")
     print(
-        f"change_labels: from {len(model.labels)} to {len(new_model.labels)} classes. The head "
-        f"({', '.join(head)}) is newly initialized: fine-tune the model before you use it."
+        f"change_labels: from {model.num_classes} to {new_model.num_classes} classes ({kind}). The "
+        f"head ({', '.join(head)}) is newly initialized: fine-tune the model before you use it."
     )
     return new_model
 

@@ -72,12 +72,26 @@ def test_file_gives_the_same_in_every_batch_size(run_command, artifacts, tmp_pat
 def test_model_that_was_not_fine_tuned_says_so(run_command, artifacts, tmp_path):
     kbl.BertEncoder.from_pretrained(artifacts["model"]).save_pretrained(tmp_path / "encoder")
     shutil.copytree(artifacts["model"], tmp_path / "no_vocab")
-    (tmp_path / "no_vocab" / "vocab.txt").unlink()
+    for file in ("vocab.txt", "tokenizer.json"):
+        (tmp_path / "no_vocab" / file).unlink()
     for name, part in [("encoder", "Fine-tune it first"), ("no_vocab", "no vocab.txt")]:
         code, _, error = run_command("predict", tmp_path / name, "text")
         assert code == 2
         assert str(tmp_path / name) in error
         assert part in error
+
+
+def test_model_with_another_answer_than_a_label_says_so(run_command, artifacts, tmp_path):
+    encoder = kbl.BertEncoder.from_pretrained(artifacts["model"])
+    tokenizer = kbl.BertTokenizer.from_pretrained(artifacts["model"])
+    model = kbl.BertClassifier(encoder, num_classes=1, tokenizer=tokenizer)
+    model.save_pretrained(tmp_path / "number")
+    model.save(tmp_path / "number.keras")
+    for name in ("number", "number.keras"):
+        code, _, error = run_command("predict", tmp_path / name, "text")
+        assert code == 2
+        assert f"{tmp_path / name} does not give a text one label" in error
+        assert "Received: problem_type='regression'\n" in error
 
 
 @pytest.mark.parametrize(

@@ -241,7 +241,7 @@ class SurgeryTest(parameterized.TestCase):
     def test_other_labels(self):
         model = randomized(classifier())
         changed = self.operate(surgery.change_labels, model, ["neg", "neutral", "pos"])
-        self.assertIn("from 2 to 3 classes", self.said)
+        self.assertIn("from 2 to 3 classes (single label classification)", self.said)
         self.assertIn("classifier/bias, classifier/kernel", self.said)
         self.assertIn("newly initialized", self.said)
         self.assertEqual(changed.labels, ["neg", "neutral", "pos"])
@@ -249,7 +249,19 @@ class SurgeryTest(parameterized.TestCase):
         self.assertIs(changed.tokenizer, model.tokenizer)
         self.assert_kept(changed, model, but=["classifier/"])
         self.assertEqual(tuple(changed(INPUTS).shape), (6, 3))
-        self.assertEqual(surgery.change_labels(model, num_classes=1).labels, ["LABEL_0"])
+        number = surgery.change_labels(model, num_classes=1)
+        self.assertEqual((number.labels, number.problem_type), (["LABEL_0"], "regression"))
+        back = surgery.change_labels(number, ["neg", "pos"])
+        self.assertEqual(back.problem_type, "single_label_classification")
+
+    def test_labels_of_another_type(self):
+        kind = "multi_label_classification"
+        model = BertClassifier(small_encoder(), labels=["a", "b"], problem_type=kind)
+        self.assertEqual(surgery.change_labels(model, num_classes=1).problem_type, kind)
+        tagger = BertTokenClassifier(small_encoder(), labels=["O", "NAME"])
+        changed = self.operate(surgery.change_labels, tagger, ["O", "B-PER", "I-PER"])
+        self.assertIn("from 2 to 3 classes (token classification)", self.said)
+        self.assertEqual(tuple(changed(INPUTS).shape), (6, 12, 3))
 
     @parameterized.named_parameters(DISTINCT_MODELS)
     def test_new_top_layers(self, make):
