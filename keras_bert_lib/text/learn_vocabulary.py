@@ -63,8 +63,8 @@ def learn_vocabulary(
 
     Text is streamed: memory grows with the number of different words, not with the corpus, and
     no further than about 2.5 GB. Where the different words have more than 16.8 million characters
-    in all (a corpus of serial numbers, or hundreds of gigabytes), the rarer ones are forgotten on
-    the way, and what was rare all along is not learned.
+    in all (gigabytes of text, or serial numbers), the rarer ones are forgotten on the way, and what
+    was rare all along is not learned.
 
     Args:
         source: what to learn from. A path of a text file or a glob pattern (`**` included), or a
@@ -85,6 +85,7 @@ def learn_vocabulary(
         reserved_tokens: list of str, the first pieces of the vocabulary, in this order. Room for
             words to come, as in the published vocabularies, is made with
             `["[PAD]", *(f"[unused{i}]" for i in range(99)), "[UNK]", "[CLS]", "[SEP]", "[MASK]"]`.
+            Tokens of your own that stand in the text are also the tokenizer's `added_tokens`.
         alphabet_limit: int, the number of different characters kept, the most frequent ones;
             words with any other character would be `[UNK]`, and nothing is learned from them.
         show_progress: bool, whether to show progress bars.
