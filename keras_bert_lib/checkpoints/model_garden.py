@@ -16,7 +16,7 @@ from keras_bert_lib.checkpoints.object_graph import ObjectGraph
 from keras_bert_lib.checkpoints.tensorflow_source import TensorflowSource
 
 # Hugging Face's name -> path below the encoder.
-ENCODER = {
+_ENCODER = {
     "embeddings.word_embeddings.weight": "_embedding_layer/embeddings",
     "embeddings.position_embeddings.weight": "_position_embedding_layer/embeddings",
     "embeddings.token_type_embeddings.weight": "_type_embedding_layer/embeddings",
@@ -26,7 +26,7 @@ ENCODER = {
     "pooler.dense.bias": "_pooler_layer/bias",
 }
 # Below `encoder.layer.0` -> below a Transformer block.
-BLOCK = {
+_BLOCK = {
     "attention.self.query.weight": "_attention_layer/_query_dense/kernel",
     "attention.self.query.bias": "_attention_layer/_query_dense/bias",
     "attention.self.key.weight": "_attention_layer/_key_dense/kernel",
@@ -45,7 +45,7 @@ BLOCK = {
     "output.LayerNorm.bias": "_output_layer_norm/beta",
 }
 # Below the masked language model head.
-MASKED_LM = {
+_MASKED_LM = {
     "cls.predictions.transform.dense.weight": "dense/kernel",
     "cls.predictions.transform.dense.bias": "dense/bias",
     "cls.predictions.transform.LayerNorm.weight": "layer_norm/gamma",
@@ -69,7 +69,7 @@ _OLD_PATHS = {
 # a program has to give as a function; a config that says `gelu_exact` fails there, and is no
 # silent mistake.
 _ACTS_TO_HUGGINGFACE = {"gelu": "gelu_pytorch_tanh", "gelu_exact": "gelu"}
-PARAMS_FILE = "params.yaml"
+_PARAMS_FILE = "params.yaml"
 # Key of params.yaml -> of a Hugging Face `config.json`.
 _PARAMS = {
     "vocab_size": "vocab_size",
@@ -166,10 +166,10 @@ def encoder_keys(graph, encoder):
         layers = graph.children[encoder]
     nodes = {
         name: graph.find(layers.get(path.split("/")[0]), path.split("/")[1])
-        for name, path in ENCODER.items()
+        for name, path in _ENCODER.items()
     }
     for i, block in enumerate(blocks):
-        for name, path in BLOCK.items():
+        for name, path in _BLOCK.items():
             node = graph.find(block, path) or graph.find(block, _OLD_PATHS.get(path, path))
             nodes[f"encoder.layer.{i}.{name}"] = node
     names = {name: graph.keys[node] for name, node in nodes.items() if node in graph.keys}
@@ -183,7 +183,7 @@ def head_keys(graph, encoder):
     nodes = {}
     for head, children in enumerate(graph.children):
         if {"dense", "layer_norm", "bias"} <= set(children):
-            nodes |= {name: graph.find(head, path) for name, path in MASKED_LM.items()}
+            nodes |= {name: graph.find(head, path) for name, path in _MASKED_LM.items()}
             # The encoder's own, as a rule.
             table = children.get("embedding_table")
             if graph.keys.get(table) not in graph.below(encoder):
@@ -214,14 +214,14 @@ def next_sentence_heads(graph):
     ]
     if len(heads) > 1:
         kernels = {head: graph.find(head, "out_proj/kernel") for head in heads}
-        heads = [head for head in heads if "next_sentence" in graph.full_names[kernels[head]]]
+        heads = [h for h in heads if "next_sentence" in graph.full_names.get(kernels[h], "")]
     return heads + graph.named("classification")
 
 
 def read_config(directory):
     """Returns the config beside a checkpoint, in the words of Hugging Face, or None."""
     config = tensorflow_files.read_config(directory)
-    path = os.path.join(directory, PARAMS_FILE)
+    path = os.path.join(directory, _PARAMS_FILE)
     if config is None and os.path.exists(path):
         config = read_params(path)
     if config is None:
@@ -256,7 +256,7 @@ def read_params(path):
 def config_from_shapes(source):
     """Returns the config that the shapes tell."""
     query = "encoder.layer.0.attention.self.query.weight"
-    needed = [name for name in (query, *ENCODER) if not name.startswith("pooler.")]
+    needed = [name for name in (query, *_ENCODER) if not name.startswith("pooler.")]
     missing = [name for name in needed if name not in source.names]
     if missing:
         raise ValueError(f"{source.path} lacks {shortlist(missing)}, so it is no BERT.")
