@@ -578,6 +578,7 @@ def encode_with_transformers(tokenizer, **kwargs):
     return list(zip(outputs["input_ids"], outputs["offset_mapping"]))
 
 
+@pytest.mark.slow
 @pytest.mark.parity
 @pytest.mark.parametrize("arguments", OPTIONS, ids=name_of)
 @pytest.mark.parametrize("with_model", [False, True])
