@@ -70,7 +70,7 @@ def title_of(kind, path):
     for name, title in _FORMATS.items():
         if importlib.import_module(f"keras_bert_lib.checkpoints.{name}").matches(path):
             return title
-    return "a model directory"
+    return "a model of the Hugging Face hub"
 
 
 def model_class(checkpoint):
@@ -117,8 +117,8 @@ def load_classifier(path):
     model = BertClassifier.from_pretrained(path)
     if model.tokenizer is None:
         raise ValueError(
-            f"{path} has no vocab.txt and no tokenizer.json, so it takes no text. Copy there the one "
-            "it was trained with."
+            f"{path} has no vocab.txt and no tokenizer.json, so it takes no text. Copy there the "
+            "one it was trained with."
         )
     check_problem_type(model, path)
     return model

@@ -42,9 +42,14 @@ def run(args):
 def _inspect_model(path):
     with native_logs.hidden():
         from keras_bert_lib.checkpoints import open_checkpoint, tensor_names
+        from keras_bert_lib.models import BertConfig
         from keras_bert_lib.models.pretrained_model import read_tokenizer
 
         checkpoint = open_checkpoint(path)
+        try:
+            BertConfig.from_huggingface(checkpoint.config)
+        except ValueError as error:  # no BERT
+            raise ValueError(f"{path}: {error}") from error
         model_class = artifact.model_class(checkpoint)
     _facts(loads_as=model_class.__name__)
     _config(checkpoint.config)

@@ -24,6 +24,7 @@ import numpy as np
 from keras import ops
 
 from keras_bert_lib.checkpoints.tensor_names import weights_by_name
+from keras_bert_lib.layers.initializers import without_drawing
 from keras_bert_lib.models.bert_classifier import REGRESSION, SINGLE_LABEL
 from keras_bert_lib.models.bert_encoder import BertEncoder
 from keras_bert_lib.models.pretrained_model import PretrainedModel
@@ -407,9 +408,10 @@ def stretch(table, length):
 
 
 def remake(model, config, tokenizer=None, **changes):
-    """Returns a model of the same class and arguments, but for the changes, with fresh weights."""
+    """Returns a model of the same class and arguments, but for the changes, before its weights."""
     if isinstance(model, BertEncoder):
-        return BertEncoder(**(model.get_config() | {"config": config}))
+        with without_drawing():  # all of it is copied
+            return BertEncoder(**(model.get_config() | {"config": config}))
     arguments = model.get_config() | changes
     arguments["encoder"] = remake(model.encoder, config)
     if "tokenizer" in arguments:

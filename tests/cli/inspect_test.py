@@ -66,11 +66,17 @@ def test_broken_files_give_one_line(run_command, artifacts, tmp_path):
     (tmp_path / "weights").mkdir()
     (tmp_path / "weights" / "config.json").write_text(json.dumps({"vocab_size": 3}))
     (tmp_path / "weights" / "model.safetensors").write_bytes(b"\xff" * 64)
+    shutil.copytree(artifacts["model"], tmp_path / "roberta")
+    with open(tmp_path / "roberta" / "config.json", "r+", encoding="utf-8") as file:
+        config = json.load(file) | {"model_type": "roberta"}
+        file.seek(0)
+        json.dump(config, file)
+        file.truncate()
     with open(artifacts["tflite"], "rb") as file:
         (tmp_path / "cut.tflite").write_bytes(file.read()[:2000])
     os.mkdir(tmp_path / "saved")
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"nothing")
-    for name in ["broken", "weights", "cut.tflite", "saved", "absent"]:
+    for name in ["broken", "weights", "roberta", "cut.tflite", "saved", "absent"]:
         code, _, error = run_command("inspect", tmp_path / name)
         assert code == 2, name
         assert str(tmp_path / name) in error
