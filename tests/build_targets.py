@@ -16,6 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DISTRIBUTIONS = {"absl": "absl_py", "google": "protobuf", "yaml": "pyyaml"}
 # What the tests compare with where it is installed; under Bazel it is not, and they skip.
 OPTIONAL = {
+    "kagglehub",
     "keras_hub",
     "official",
     "onnxruntime",
