@@ -103,9 +103,15 @@ def matches(path):
     """Returns whether `path` is a preset of KerasHub, its directory or name."""
     if os.path.isdir(path):
         return registered_name(os.path.join(path, CONFIG_FILE)) is not None
+    return is_preset_name(path) or path.startswith(_KAGGLE)
+
+
+def is_preset_name(path):
+    """Returns whether `path` is called like a preset of BERT; KerasHub is not asked yet."""
     # Names on the Hugging Face hub have a hyphen or an owner; KerasHub's have neither.
-    is_name = re.fullmatch(r"[a-z0-9.]+(_[a-z0-9.]+)+", path) and not os.path.exists(path)
-    return bool(is_name) or path.startswith(_KAGGLE)
+    families = "bert|bge|(all|paraphrase|multi_qa|msmarco)_minilm|mxbai_embed"
+    is_name = re.fullmatch(rf"({families})_[a-z0-9._]+", path)
+    return bool(is_name) and not os.path.exists(path)
 
 
 def open_checkpoint(path):
@@ -122,7 +128,7 @@ def open_checkpoint(path):
     if not isinstance(path, (str, os.PathLike)):
         return checkpoint_of(path, f"keras_hub.models.{type(path).__name__}")
     directory = find_directory(path)
-    models = import_keras_hub().models
+    models = import_keras_hub(f"The preset {directory}").models
     name = "BertBackbone"
     task = registered_name(os.path.join(directory, "task.json"))
     if task in _ARCHITECTURES:
@@ -144,14 +150,16 @@ def find_directory(path):
     """Returns the local directory of a preset, which is downloaded where it has to be."""
     if os.path.isdir(path):
         return path
-    presets = import_keras_hub().models.BertBackbone.presets
     if not path.startswith(_KAGGLE):
+        missing = f"There is no directory {path}, and a preset of that name"
+        presets = import_keras_hub(missing).models.BertBackbone.presets
         if path not in presets:
             raise FileNotFoundError(
                 f"There is no directory {path}, and KerasHub has no BERT preset of that name. It "
                 f"has: {', '.join(sorted(presets))}"
             )
         path = presets[path]["kaggle_handle"]
+    import_keras_hub(path)
     import kagglehub
 
     try:
@@ -278,7 +286,7 @@ def to_keras_hub(model):
         backbone = kbl.checkpoints.to_keras_hub(kbl.BertEncoder(config))
         ```
     """
-    keras_hub = import_keras_hub()
+    keras_hub = import_keras_hub("`to_keras_hub`")
     config = model.config
     if config.norm_first:
         raise ValueError(
@@ -386,7 +394,7 @@ def to_keras_hub_tokenizer(tokenizer):
             shortlist(list(tokenizer.added_tokens)),
         )
     strip_accents = tokenizer.strip_accents
-    return import_keras_hub().models.BertTokenizer(
+    return import_keras_hub("Its tokenizer").models.BertTokenizer(
         vocabulary=tokenizer.vocabulary,
         lowercase=tokenizer.lowercase,
         strip_accents=tokenizer.lowercase if strip_accents is None else strip_accents,
@@ -395,13 +403,13 @@ def to_keras_hub_tokenizer(tokenizer):
     )
 
 
-def import_keras_hub():
-    """Returns the module `keras_hub`, which takes seconds to import."""
+def import_keras_hub(what):
+    """Returns the module `keras_hub`, which `what` needs and which takes seconds to import."""
     try:
         import keras_hub
     except ImportError as error:
         raise ImportError(
-            f"KerasHub's models need KerasHub: pip install keras-hub. ({first_line(error)})"
+            f"{what} needs KerasHub: pip install keras-hub. Received: {first_line(error)}"
         ) from error
     return keras_hub
 
