@@ -15,7 +15,7 @@ from keras_bert_lib.cli.arguments import check_output, megabytes, next_step, sho
 EXAMPLES = """\
 examples:
   keras-bert convert uncased_L-12_H-768_A-12 my-bert --to huggingface
-  keras-bert convert google/bert_uncased_L-2_H-128_A-2 tiny --to google
+  keras-bert convert google-bert/bert-base-uncased bert-base --to google
   keras-bert convert my-classifier classifier-checkpoint --to model_garden
   keras-bert convert my-bert my-embedder --to sentence_transformers
 """
@@ -141,9 +141,13 @@ def written_aside(path):
     with tempfile.TemporaryDirectory(prefix=".converting-", dir=os.path.dirname(path)) as folder:
         new, old = os.path.join(folder, "new"), os.path.join(folder, "old")
         yield new
-        if os.path.exists(path):
-            os.replace(path, old)
-        os.replace(new, path)
+        try:
+            if os.path.exists(path):
+                os.replace(path, old)
+            os.replace(new, path)
+        finally:
+            if os.path.exists(old) and not os.path.exists(path):
+                os.replace(old, path)
 
 
 def write_huggingface(model, tokenizer, directory):

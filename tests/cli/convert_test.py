@@ -166,15 +166,23 @@ def test_a_target_is_replaced_whole_or_not_at_all(run_command, models, tmp_path,
         os.mkdir(directory)
         raise OSError(28, "No space left on device", "f")
 
-    with monkeypatch.context() as patch:
-        patch.setitem(convert._WRITERS, "google", fail)
-        code, _, error = run_command(
-            "convert", models["encoder"], target, "--to", "google", "--overwrite"
-        )
-    assert code == 2
-    assert "disk is full" in error
-    assert os.listdir(tmp_path) == ["t"]
-    assert (target / "mine").read_text() == "precious"
+    replace = os.replace
+
+    def fail_last(source, destination):
+        if str(source).endswith("new"):
+            raise OSError(28, "No space left on device", "f")
+        replace(source, destination)
+
+    for owner, name, failing in [(convert._WRITERS, "google", fail), (os, "replace", fail_last)]:
+        with monkeypatch.context() as patch:
+            (patch.setitem if owner is convert._WRITERS else patch.setattr)(owner, name, failing)
+            code, _, error = run_command(
+                "convert", models["encoder"], target, "--to", "google", "--overwrite"
+            )
+        assert code == 2
+        assert "disk is full" in error
+        assert os.listdir(tmp_path) == ["t"]
+        assert (target / "mine").read_text() == "precious"
     code, _, _ = run_command("convert", models["encoder"], target, "--to", "google", "--overwrite")
     assert code == 0
     assert not (target / "mine").exists()
