@@ -1,5 +1,9 @@
 """The one way in which weights get into a model."""
 
+import collections
+import concurrent.futures
+
+import keras
 import numpy as np
 from absl import logging
 
@@ -35,9 +39,8 @@ def load_weights(source, variables):
         check_shapes(source, name, tensors, tuple(variables[name].shape))
     if any(name.startswith("mlm_head/") for name in wanted):
         check_tied(source)
-    for name, tensors in wanted.items():
-        arrays = [read_numbers(source, tensor) for tensor in tensors]
-        variables[name].assign(tensor_names.merge(name, arrays))
+    for name, array in read_ahead(source, wanted):
+        assign(variables[name], array)
     if absent:
         logging.warning("%s has no %s: newly initialized.", source.path, ", ".join(absent))
     used = {tensor for tensors in wanted.values() for tensor in tensors}
@@ -80,6 +83,24 @@ def check_names(source, wanted):
         )
 
 
+def read_ahead(source, wanted):
+    """Yields our names and arrays in order, while threads make the next few ones."""
+
+    def make(name):
+        tensors = [read_numbers(source, tensor) for tensor in wanted[name]]
+        return tensor_names.merge(name, tensors)
+
+    with concurrent.futures.ThreadPoolExecutor(source.num_threads) as pool:
+        ahead = collections.deque()
+        for name in wanted:
+            ahead.append((name, pool.submit(make, name)))
+            if len(ahead) > source.num_threads:
+                name, array = ahead.popleft()
+                yield name, array.result()
+        for name, array in ahead:
+            yield name, array.result()
+
+
 def read_numbers(source, name):
     """Returns a tensor as an array, or raises where it cannot be the weights of a model."""
     array = source.read(name)
@@ -96,6 +117,17 @@ def read_numbers(source, name):
             "training failed."
         )
     return array
+
+
+def assign(variable, array):
+    """Gives a variable the value of an array that nobody else uses, in aligned memory."""
+    if keras.backend.backend() == "tensorflow" and variable.dtype == array.dtype.name:
+        import tensorflow as tf
+
+        # A tensor in the array's own memory. It would be copied twice otherwise, which takes as
+        # long as all the rest of loading.
+        array = tf.experimental.dlpack.from_dlpack(array.__dlpack__())
+    variable.assign(array)
 
 
 def shortlist(names):

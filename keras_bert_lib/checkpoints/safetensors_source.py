@@ -3,7 +3,7 @@
 import json
 import os
 
-import ml_dtypes  # noqa: F401 (teaches NumPy bfloat16, which files may hold)
+import ml_dtypes
 import numpy as np
 import safetensors
 
@@ -11,14 +11,19 @@ from keras_bert_lib.checkpoints import tensor_names
 from keras_bert_lib.checkpoints.tensor_source import TensorSource
 
 _CHECKSUMS = "keras_bert_lib.checksums"
-_DTYPES = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16"}
+_DTYPES = {
+    "F64": np.dtype("float64"),
+    "F32": np.dtype("float32"),
+    "F16": np.dtype("float16"),
+    "BF16": np.dtype(ml_dtypes.bfloat16),
+}
 
 
 class SafetensorsSource(TensorSource):
     """The tensors of one safetensors file, or of the shards of one model.
 
-    A file is mapped into memory for as long as one tensor is read from it: mapped throughout, all
-    of it would come to count as memory in use.
+    Arrays are mapped from the file, each for itself: what has been read and let go is no longer
+    in memory, as all of the file would be if it were mapped as one.
 
     Args:
         path: str, the file that errors name: the only one, or the shards' index.
@@ -29,32 +34,36 @@ class SafetensorsSource(TensorSource):
         ValueError: if one is damaged, or a tensor is there twice.
     """
 
+    num_threads = min(4, os.cpu_count() or 1)
+
     def __init__(self, path, files):
-        self._files = {}  # the file of each tensor
+        self._entries = {}  # file, and what its header says, of each tensor
         self._checksums = {}
         for file in files:
-            with open_file(file) as opened:
-                keys, metadata = opened.keys(), opened.metadata() or {}
-            for key in keys:
-                if key in self._files:
-                    raise ValueError(f"{path}: {key} is in {self._files[key]} and in {file}.")
-                self._files[key] = file
-            try:
-                self._checksums |= json.loads(metadata.get(_CHECKSUMS, "{}"))
-            except (TypeError, ValueError) as error:
-                raise ValueError(f"{file} is damaged; its checksums: {error}") from error
-        super().__init__(path, tensor_names.canonical_names(self._files, path))
+            header, checksums = read_header(file)
+            for key, entry in header.items():
+                if key in self._entries:
+                    other = self._entries[key]["file"]
+                    raise ValueError(f"{path}: {key} is in both {other} and {file}.")
+                self._entries[key] = entry | {"file": file}
+            self._checksums |= checksums
+        super().__init__(path, tensor_names.canonical_names(self._entries, path))
 
     def shape(self, name):
         """Returns the shape of a tensor, without reading it."""
-        with open_file(self._files[self.names[name]]) as file:
-            return tuple(file.get_slice(self.names[name]).get_shape())
+        return tuple(self._entries[self.names[name]]["shape"])
 
     def read(self, name):
-        """Returns a tensor as an array."""
+        """Returns a tensor as an array, which is mapped from the file."""
         key = self.names[name]
-        with open_file(self._files[key]) as file:
-            array = file.get_tensor(key)
+        entry = self._entries[key]
+        if entry["dtype"] not in _DTYPES:
+            raise ValueError(
+                f"{self.where(name)} must hold floating point numbers; quantized models cannot be "
+                f"read. Received: {entry['dtype']}"
+            )
+        dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
+        array = np.memmap(entry["file"], dtype, "r", entry["start"], shape)
         if key in self._checksums and checksum(array) != self._checksums[key]:
             raise ValueError(
                 f"{self.where(name)} is damaged, for it is not what was written; copy the file "
@@ -64,17 +73,33 @@ class SafetensorsSource(TensorSource):
 
     def where(self, name):
         """Returns the file and the tensor's name in it, for errors."""
-        return f"{self._files[self.names[name]]}: {self.names[name]}"
+        key = self.names[name]
+        return f"{self._entries[key]['file']}: {key}"
 
 
-def open_file(path):
-    """Opens a safetensors file."""
+def read_header(path):
+    """Returns what the header of a safetensors file says.
+
+    Returns:
+        A dict of the tensors' `dtype`, `shape` and `start`, the byte at which they begin, and a
+        dict of such checksums as `write_file` leaves.
+    """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{os.path.dirname(path)} has no {os.path.basename(path)}.")
     try:
-        return safetensors.safe_open(path, framework="np")
-    except safetensors.SafetensorError as error:
+        # Refuses a header that is not well formed, or does not fit the size of the file.
+        with safetensors.safe_open(path, framework="np"):
+            pass
+        with open(path, "rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        metadata = header.pop("__metadata__", {})
+        checksums = json.loads(metadata.get(_CHECKSUMS, "{}"))
+    except (safetensors.SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
+    for entry in header.values():
+        entry["start"] = 8 + size + entry["data_offsets"][0]
+    return header, checksums
 
 
 def write_file(path, tensors):
@@ -91,10 +116,11 @@ def write_file(path, tensors):
     arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
     checksums = {name: checksum(array) for name, array in arrays.items()}
     header = {"__metadata__": {"format": "pt", _CHECKSUMS: json.dumps(checksums)}}
+    codes = {dtype: code for code, dtype in _DTYPES.items()}
     end = 0
     for name, array in arrays.items():
         header[name] = {
-            "dtype": _DTYPES[array.dtype.name],
+            "dtype": codes[array.dtype],
             "shape": list(array.shape),
             "data_offsets": [end, end := end + array.nbytes],
         }

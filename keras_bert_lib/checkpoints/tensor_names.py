@@ -4,11 +4,12 @@ A kernel is transposed: Keras has `[in, out]`, PyTorch `[out, in]`. Query, key a
 fused kernel here. Names leave out the `bert.` that models with a head have before the encoder's.
 """
 
+import math
 import re
 
 import numpy as np
 
-_STRIP = 16  # rows
+_STRIP = 64  # rows
 
 # our name -> tensors of the file.
 _EMBEDDINGS = {
@@ -115,19 +116,31 @@ def canonical_names(keys, path):
 
 
 def merge(name, tensors):
-    """Returns our weight `name`, made of the file's tensors."""
-    if not name.endswith("/kernel"):
-        return tensors[0] if len(tensors) == 1 else np.concatenate(tensors, axis=-1)
-    rows = sum(len(tensor) for tensor in tensors)
-    merged = np.empty((tensors[0].shape[1], rows), tensors[0].dtype)
+    """Returns our weight `name`, made of the file's tensors: a new array, see `aligned_empty`."""
+    outs = sum(len(tensor) for tensor in tensors)
+    is_kernel = name.endswith("/kernel")
+    shape = (tensors[0].shape[1], outs) if is_kernel else (outs, *tensors[0].shape[1:])
+    merged = aligned_empty(shape, tensors[0].dtype)
     end = 0
     for tensor in tensors:
-        # A strip at a time, which the processor's cache holds: three times as fast as at once.
+        if not is_kernel:
+            merged[end : end + len(tensor)] = tensor
+            end += len(tensor)
+            continue
+        # A strip at a time, which the processor's cache holds, is twice as fast as all at once.
         for start in range(0, len(tensor), _STRIP):
             strip = tensor[start : start + _STRIP].T
             merged[:, end : end + strip.shape[1]] = strip
             end += strip.shape[1]
     return merged
+
+
+def aligned_empty(shape, dtype):
+    """Returns a new array that begins at a multiple of 64 bytes, as tensors of TensorFlow do."""
+    size = math.prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + 64, "uint8")
+    start = -memory.ctypes.data % 64
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def split(name, array):

@@ -9,10 +9,14 @@ class TensorSource:
     orientation `[out, in]`. A format is a subclass that says which tensors there are and reads
     one of them at a time, so that memory stays low.
 
+    `num_threads` is the number of threads that may read at once.
+
     Args:
         path: str, the file that errors name.
         names: dict from the names above to those in the file, which errors show.
     """
+
+    num_threads = 1
 
     def __init__(self, path, names):
         self.path = path
