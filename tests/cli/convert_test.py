@@ -234,6 +234,11 @@ def test_keras_hub(run_command, models, tmp_path):
     inputs = tokenizer([TEXT])
     expected = kbl.BertPretrainer.from_pretrained(models["pretrainer"]).encoder(inputs)
     np.testing.assert_array_equal(encoder(inputs)["pooled_output"], expected["pooled_output"])
+    # No weight is left random in silence.
+    encoder = kbl.BertEncoder(encoder.config, use_pooler=False)
+    encoder.save_pretrained(tmp_path / "no_pooler")
+    _, out, _ = run_command("convert", tmp_path / "no_pooler", tmp_path / "q", "--to", "keras_hub")
+    assert "no pooler, but a BertBackbone has: it is newly initialized.\n" in out
     # The exact GELU is not KerasHub's.
     code, _, error = run_command(
         "convert", models["classifier"], tmp_path / "c", "--to", "keras_hub"
