@@ -2,6 +2,7 @@
 
 import keras
 import numpy as np
+from absl import logging
 from keras import ops
 
 from keras_bert_lib.checkpoints import huggingface
@@ -70,6 +71,13 @@ class PretrainedModel(keras.Model):
             encoder = BertEncoder.from_pretrained(directory)
             ```
         """
+        if hasattr(self, "mlm_head") and (
+            self.config.mlm_hidden_act or self.config.mlm_layer_norm_eps
+        ):
+            logging.warning(
+                "The masked LM head has an activation or epsilon of its own, which `transformers` "
+                "does not read: its logits will differ."
+            )
         huggingface.write_directory(
             directory,
             self._huggingface_config(),

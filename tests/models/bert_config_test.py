@@ -40,6 +40,8 @@ class BertConfigTest(parameterized.TestCase):
         hidden_act=["gelu", "gelu_new", "gelu_tanh", "relu"],
         position_embedding_type=["learned", "sinusoidal"],
         norm_first=[False, True],
+        mlm_hidden_act=[None, "gelu"],
+        mlm_layer_norm_eps=[None, 1e-3],
     )
     def test_huggingface_round_trip(self, **fields):
         config = BertConfig(
@@ -72,6 +74,9 @@ class BertConfigTest(parameterized.TestCase):
         ({"vocab_size": "30522"}, "`vocab_size`.*Received: vocab_size='30522'"),
         ({"hidden_size": 12.0}, "`hidden_size`.*Received: hidden_size=12.0"),
         ({"hidden_act": "swish"}, "gelu, gelu_new.*Received: hidden_act='swish'"),
+        ({"mlm_hidden_act": "swish"}, "`mlm_hidden_act`.*Received: mlm_hidden_act='swish'"),
+        ({"hidden_act": None}, "`hidden_act`.*Received: hidden_act=None"),
+        ({"mlm_layer_norm_eps": 0}, "`mlm_layer_norm_eps` must be positive"),
         ({"hidden_dropout": 1.0}, r"`hidden_dropout` must be in \[0, 1\)"),
         ({"attention_dropout": -0.1}, r"`attention_dropout` must be in \[0, 1\)"),
         ({"layer_norm_eps": 0}, "`layer_norm_eps` must be positive"),
