@@ -78,6 +78,8 @@ def run(args):
         print(f"Left out, for the target has no place for it: {', '.join(left_out)}.")
     if tokenizer is None:
         print("The source has no tokenizer, so the target has none.")
+    if args.to == "sentence_transformers" and written is not model:
+        print("The source says nothing of pooling: it is the mean of all tokens, of length 1.")
     if args.to == "keras_hub" and encoder_of(model).pooler is None:
         print("The source has no pooler, but a BertBackbone has: it is newly initialized.")
     title, hint = _TARGETS[args.to]

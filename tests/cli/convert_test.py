@@ -105,6 +105,7 @@ def test_embedders(run_command, models, tmp_path):
     )
     assert code == 0
     assert "Left out, for the target has no place for it: classifier.\n" in out
+    assert "nothing of pooling: it is the mean" in out
     embedder = kbl.BertTextEmbedder.from_pretrained(tmp_path / "e")
     classifier = kbl.BertClassifier.from_pretrained(models["classifier"])
     hidden = classifier.encoder(classifier.tokenizer([TEXT]))["sequence_output"]
