@@ -167,8 +167,8 @@ class BertTextEmbedder(TaskModel):
         starts = [0, *(np.flatnonzero(np.diff(chunks)) + 1), len(texts)]
         for start, end in itertools.pairwise(starts if texts else []):
             inputs = self.tokenizer(texts[start:end], max_length=self.max_length)
-            token_ids = ops.convert_to_numpy(inputs["token_ids"])  # [chunk, s]
-            lengths = ops.convert_to_numpy(inputs["padding_mask"]).sum(-1)
+            token_ids = np.asarray(inputs["token_ids"])  # [chunk, s]
+            lengths = np.asarray(inputs["padding_mask"]).sum(-1)
             rows += [ids[:length].copy() for ids, length in zip(token_ids, lengths)]
         return rows
 
