@@ -39,6 +39,7 @@ class _WordPiece:
     def __init__(self, tables, unk_token_id):
         self._tables = tables
         self._tensors = None
+        self.tf_text_tokenizer = None
         self._unk_token_id = unk_token_id
         # One trace each for texts of any length.
         signature = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int32)]
@@ -49,7 +50,7 @@ class _WordPiece:
             for flag in (False, True)
         )
 
-    def __call__(self, data, row_starts, with_offsets=False):
+    def __call__(self, data, row_starts, with_offsets=False, narrows=False):
         if self._tensors is None:
             # Made once and outside of any graph, so that every graph captures the same tensors.
             with tf.init_scope(), tf.device("CPU:0"):
@@ -62,7 +63,7 @@ class _WordPiece:
                     },
                 )
         return wordpiece_graph.tokenize_bytes(
-            data, row_starts, self._tensors, self._unk_token_id, with_offsets
+            data, row_starts, self._tensors, self._unk_token_id, with_offsets, narrows
         )
 
 
@@ -113,6 +114,9 @@ class BertTokenizer(keras.layers.Layer):
             within its own text, from 0; -1 at special tokens and padding.
         return_truncated: bool. Adds "truncated" `[batch]`: 1 where a text was cut to fit. Bytes
             that fill their row to its last place count as a text that was cut.
+        use_tf_text: bool. Cuts words of plain ASCII by tensorflow-text, which must be installed, to
+            the same ids in less time. For large corpora in `tf.data`; a SavedModel with it in would
+            not load everywhere. Texts with offsets, and tokenizers with added tokens, do without.
 
     Returns:
         A dict of int32 tensors `[batch, seq]` (`[seq]` for a single text): "token_ids",
@@ -279,6 +283,7 @@ class BertTokenizer(keras.layers.Layer):
         return_offsets=False,
         return_word_ids=False,
         return_truncated=False,
+        use_tf_text=False,
     ):
         """Turns a tensor of texts to ids; see the class."""
         max_length = self.max_length if max_length is None else max_length
@@ -297,7 +302,7 @@ class BertTokenizer(keras.layers.Layer):
         if is_single:
             rows = [tf.expand_dims(row, 0) for row in rows]
         batch = tf.shape(rows[0])[0]
-        pieces = self._tokenize_rows(rows, with_offsets=return_offsets or return_word_ids)
+        pieces = self._tokenize_rows(rows, return_offsets or return_word_ids, use_tf_text)
         features = {"token_ids": pieces.ids}
         if return_offsets:
             features |= {name: getattr(pieces, name) for name in _OFFSETS}
@@ -354,16 +359,18 @@ class BertTokenizer(keras.layers.Layer):
             shapes["text_index"] = rows
         return {k: keras.KerasTensor(shape, "int32", name=k) for k, shape in shapes.items()}
 
-    def tokenize_ragged(self, texts):
+    def tokenize_ragged(self, texts, use_tf_text=False):
         """Cuts texts to piece ids: no special tokens, no truncation.
 
         Args:
             texts: list of str, or string tensor `[batch]`.
+            use_tf_text: bool; see the class.
 
         Returns:
             `tf.RaggedTensor`, int32 `[batch, pieces]`.
         """
-        ids, lengths = self._tokenize_rows([_to_tensor(texts, "texts")])[:2]
+        texts = _to_tensor(texts, "texts")
+        ids, lengths = self._tokenize_rows([texts], use_tf_text=use_tf_text)[:2]
         return tf.RaggedTensor.from_row_lengths(ids[: tf.reduce_sum(lengths)], lengths)
 
     def tokenize(self, texts):
@@ -413,7 +420,7 @@ class BertTokenizer(keras.layers.Layer):
                 text = text.replace(spaced, joined)
         return text
 
-    def _tokenize_rows(self, rows, with_offsets=False):
+    def _tokenize_rows(self, rows, with_offsets=False, use_tf_text=False):
         """Cuts the texts of one or two `[batch]`es, one after the other; returns `WordPieces`."""
         if rows[0].dtype != tf.string:
             return self._wordpiece(*self._lay_bytes(rows), with_offsets)
@@ -421,11 +428,11 @@ class BertTokenizer(keras.layers.Layer):
         texts = tf.reshape(tf.stack(rows), [-1])
         if with_offsets:
             return self._wordpiece.on_any_length_with_offsets(*_join(texts))
-        if any(" " in token for token in self.added_tokens):
+        if any(character.isspace() for token in self.added_tokens for character in token):
             return self._wordpiece.on_any_length(*_join(texts))
-        return self._tokenize_distinct_words(texts)
+        return self._tokenize_distinct_words(texts, use_tf_text)
 
-    def _tokenize_distinct_words(self, texts):
+    def _tokenize_distinct_words(self, texts, use_tf_text):
         """Cuts each distinct word of a batch once: most of a text is the same words again.
 
         What stands between spaces can be cut by itself, since no piece reaches over a space. Other
@@ -433,8 +440,11 @@ class BertTokenizer(keras.layers.Layer):
         """
         words = tf.strings.split(texts, " ")
         distinct, index = tf.unique(words.flat_values)
-        ids, lengths = self._wordpiece.on_any_length(*_join(distinct))[:2]
-        starts = tf.cumsum(lengths, exclusive=True)
+        if use_tf_text and not self.added_tokens:
+            ids, starts, lengths = self._tokenize_ascii_by_tf_text(distinct)
+        else:
+            ids, lengths = self._wordpiece.on_any_length(*_join(distinct))[:2]
+            starts = tf.cumsum(lengths, exclusive=True)
         lengths, starts = tf.gather(lengths, index), tf.gather(starts, index)  # [words]
         ends = tf.concat([[0], tf.cumsum(lengths)], 0)
         word = tf.repeat(tf.range(tf.size(lengths)), lengths)  # [pieces]
@@ -442,6 +452,56 @@ class BertTokenizer(keras.layers.Layer):
         ids = tf.concat([tf.gather(ids, source), [0]], 0)
         row_splits = tf.gather(ends, words.row_splits)
         return wordpiece_graph.WordPieces(ids, row_splits[1:] - row_splits[:-1])
+
+    def _tokenize_ascii_by_tf_text(self, words):
+        """Cuts words `[n]`, those of plain ASCII by tensorflow-text.
+
+        Returns:
+            int32 tensors: pieces, end to end; where those of each word start `[n]`; how many `[n]`.
+        """
+        # Printable ASCII and white space. Where special tokens are looked for, "[" may begin one.
+        plain = (
+            r"[\x20-\x5a\x5c-\x7e\t\n\r]*" if self.special_tokens_in_text else r"[\x20-\x7e\t\n\r]*"
+        )
+        is_plain = tf.strings.regex_full_match(words, plain)
+        places = [tf.cast(tf.where(x), tf.int32)[:, 0] for x in (is_plain, ~is_plain)]
+        plain, others = (tf.gather(words, x) for x in places)
+        if self.lowercase:
+            plain = tf.strings.lower(plain)
+        by_tf_text = self._tf_text_tokenizer().tokenize(plain)
+        plain_lengths = tf.cast(by_tf_text.row_lengths(), tf.int32)
+        ids, lengths = self._wordpiece.on_any_length(*_join(others))[:2]
+        count = tf.size(by_tf_text.flat_values)
+        starts = [
+            tf.cumsum(plain_lengths, exclusive=True),
+            count + tf.cumsum(lengths, exclusive=True),
+        ]
+        return (
+            tf.concat([by_tf_text.flat_values, ids], 0),
+            tf.dynamic_stitch(places, starts),
+            tf.dynamic_stitch(places, [plain_lengths, lengths]),
+        )
+
+    def _tf_text_tokenizer(self):
+        """Returns tensorflow-text's tokenizer for the vocabulary, made at the first call."""
+        if self._wordpiece.tf_text_tokenizer is None:
+            try:
+                import tensorflow_text
+            except ImportError as error:
+                raise ValueError(
+                    "`use_tf_text` needs tensorflow-text of the same version as TensorFlow: "
+                    f'pip install "keras-bert-lib[fast]". Received: {error}'
+                ) from error
+            with tf.init_scope(), tf.device("CPU:0"):
+                self._wordpiece.tf_text_tokenizer = tensorflow_text.FastWordpieceTokenizer(
+                    self._base_vocabulary,
+                    token_out_type=tf.int32,
+                    unknown_token="[UNK]",
+                    max_bytes_per_word=self.max_chars_per_word,
+                    no_pretokenization=False,
+                    support_detokenization=False,
+                )
+        return self._wordpiece.tf_text_tokenizer
 
     def _lay_bytes(self, rows):
         """Lays rows of bytes end to end; returns (bytes [n], where each row starts [rows])."""

@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_bert_lib.text import wordpiece_tables
 
 _REPLACEMENT = 0xFFFD
+_NARROWINGS = (3, 5, 8)  # steps of the walk after which few enough positions are left to pay
 _ADDED_TOKEN_DOUBLINGS = 20  # tells apart runs of up to 2**20 added tokens that overlap
 
 
@@ -31,7 +32,7 @@ class WordPieces(NamedTuple):
     word_ids: tf.Tensor | None = None  # number of the word within its text, from 0
 
 
-def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False):
+def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False, narrows=False):
     """Cuts UTF-8 texts to WordPieces by BERT's rules.
 
     Bytes that are not valid UTF-8 count as the U+FFFD that decoders put in their place, which
@@ -44,6 +45,7 @@ def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False):
         tables: `WordPieceTables`; its arrays may be tensors.
         unk_token_id: int: the piece of a word that cannot be put together.
         with_offsets: bool: whether to tell where each piece comes from.
+        narrows: bool: see `_walk`.
 
     Returns:
         `WordPieces`.
@@ -65,7 +67,7 @@ def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False):
     word = tf.cumsum(tf.cast(is_word_start, tf.int32))  # [n] number of the word, from 1
 
     # Longest match of a piece from every position.
-    length, match = _longest_matches(symbols, goes_on, tables)
+    length, match = _longest_matches(symbols, goes_on, tables, narrows)
 
     # A piece starts at each word's start, and where a piece that starts ends. After `k` rounds,
     # `starts` marks what is at most `2**k - 1` pieces into its word.
@@ -285,7 +287,7 @@ def _normalize(data, characters, row_starts, tables, with_offsets):
     return symbols, row_starts, sources, ends
 
 
-def _walk(symbols, base, steps, tables):
+def _walk(symbols, base, steps, tables, narrows=False):
     """Walks the trie from every position at once.
 
     Args:
@@ -293,6 +295,8 @@ def _walk(symbols, base, steps, tables):
         base: int32 `[n]`: base of the state to start from.
         steps: int: most symbols to read.
         tables: `WordPieceTables`.
+        narrows: bool: whether to go on now and then with those positions alone where the walk has
+            not ended. It takes less time on many texts, and shapes that depend on values.
 
     Returns:
         `(length, match)`, int32 `[n]`: symbols of the longest piece, 0 for none, and its id.
@@ -300,23 +304,31 @@ def _walk(symbols, base, steps, tables):
     count = tf.shape(symbols)[0]
     symbols = tf.concat([symbols, tf.zeros([steps], tf.int32)], 0)
     deepest = tf.zeros_like(base)
+    position, wider = None, []
     for k in range(steps):
-        symbol = symbols[k : k + count]
+        if narrows and k in _NARROWINGS:
+            alive = tf.where(base > wordpiece_tables.DEAD)
+            wider.append((deepest, alive))
+            base, deepest = tf.gather_nd(base, alive), tf.gather_nd(deepest, alive)
+            position = tf.gather_nd(tf.range(count) if position is None else position, alive)
+        symbol = symbols[k : k + count] if position is None else tf.gather(symbols, position + k)
         slot = base + symbol
         is_child = tf.equal(tf.cast(tf.gather(tables.label, slot), tf.int32), symbol)
         deepest = tf.where(is_child, slot, deepest)
         if k < steps - 1:
             base = tf.cast(tf.gather(tables.base, slot), tf.int32)
             base = tf.where(is_child, base, wordpiece_tables.DEAD)
+    for before, alive in reversed(wider):
+        deepest = tf.tensor_scatter_nd_update(before, alive, deepest)
     length = tf.cast(tf.gather(tables.length, deepest), tf.int32)
     match = tf.cast(tf.gather(tables.piece, deepest), tf.int32)
     return length, match
 
 
-def _longest_matches(symbols, goes_on, tables):
+def _longest_matches(symbols, goes_on, tables, narrows):
     """Longest piece from every position; returns (characters matched [n], piece id [n])."""
     base = tf.where(goes_on, tables.suffix_base, tables.word_base)
-    return _walk(symbols, base, tables.longest_piece, tables)
+    return _walk(symbols, base, tables.longest_piece, tables, narrows)
 
 
 def _merge_added_tokens(symbols, ends, row_starts, tables):

@@ -71,7 +71,7 @@ def build_wordpiece_tables(
 
     Raises:
         ValueError: if an added token is empty by the text rules, begins or ends with white space,
-            or is the same as another.
+            holds some without `clean_text`, or is the same as another.
     """
     kinds = unicode_tables.code_point_kinds(clean_text)
     normalized = unicode_tables.normalized_code_points(lowercase, strip_accents, clean_text)
@@ -83,7 +83,9 @@ def build_wordpiece_tables(
         (piece.removeprefix("##") if len(piece) > 2 else piece, piece[:2] == "##" != piece, i)
         for i, piece in enumerate(vocabulary)
     ]
-    added = _normalize_added_tokens([token for token, _ in added_tokens], kinds, normalized)
+    added = _normalize_added_tokens(
+        [token for token, _ in added_tokens], kinds, normalized, clean_text
+    )
     characters = sorted(set("".join([text for text, _, _ in pieces] + added)))
     kind_of = dict(zip(characters, kinds[[ord(c) for c in characters]].tolist()))
     isolated = [c for c in characters if kind_of[c] in isolated_kinds]
@@ -135,7 +137,7 @@ def build_wordpiece_tables(
     )
 
 
-def _normalize_added_tokens(tokens, kinds, normalized):
+def _normalize_added_tokens(tokens, kinds, normalized, clean_text):
     """Returns them as they stand in the normalized text."""
     texts = {}
     for token in tokens:
@@ -151,6 +153,11 @@ def _normalize_added_tokens(tokens, kinds, normalized):
             raise ValueError(
                 "An added token cannot begin or end with white space, which ends words anyway. "
                 f"Received: {token!r}"
+            )
+        if not clean_text and unicode_tables.SPACE in kinds[code_points]:
+            raise ValueError(
+                "An added token cannot hold white space without `clean_text`, which makes all "
+                f"white space alike. Received: {token!r}"
             )
         if text in texts:
             raise ValueError(
