@@ -36,6 +36,7 @@ LENGTHS = (64, 128, 256, 512)  # bytes
 TEXTS_A_LENGTH = 100
 ROWS = {
     "keras_bert_lib": "keras_bert_lib, tf.data",
+    "use_tf_text": "keras_bert_lib, tf.data, use_tf_text",
     "tokenizers": "tokenizers, encode_batch",
     "transformers": "transformers, fast tokenizer",
     "tensorflow_text": "tensorflow_text, FastBertTokenizer, tf.data",
@@ -243,6 +244,7 @@ def run_worker():
         return None, measure(load_tflite(), None)
     load = {
         "keras_bert_lib": load_keras_bert_lib,
+        "use_tf_text": load_use_tf_text,
         "tokenizers": load_tokenizers,
         "transformers": load_transformers,
         "tensorflow_text": load_tensorflow_text,
@@ -323,6 +325,14 @@ def load_keras_bert_lib():
     import keras_bert_lib as kbl
 
     return None, in_tf_data(kbl.BertTokenizer(FLAGS.vocab).tokenize_ragged)
+
+
+def load_use_tf_text():
+    import keras_bert_lib as kbl
+
+    tokenizer = kbl.BertTokenizer(FLAGS.vocab)
+    tokenizer.tokenize_ragged([""], use_tf_text=True)  # says now what is not installed
+    return None, in_tf_data(lambda texts: tokenizer.tokenize_ragged(texts, use_tf_text=True))
 
 
 def load_tokenizers():

@@ -152,13 +152,15 @@ def test_tokenizer(tmp_path, vocab):
 def test_tokenizer_of_peers(tmp_path, vocab):
     for name in ("keras_hub", "tensorflow_text"):
         pytest.importorskip(name)
-    libraries = ["keras_bert_lib", "tokenizers", "transformers", "tensorflow_text", "keras_hub"]
+    libraries = ["keras_bert_lib", "use_tf_text", "tokenizers", "transformers"]
+    libraries += ["tensorflow_text", "keras_hub"]
     output = tokenizer(tmp_path, vocab, libraries)
     rows = table("| " + output.split("\n\n| ")[2])
-    assert len(rows) == 5
+    assert len(rows) == len(libraries)
     # SST-2 and novels, in ASCII here, are the same in all of them.
     assert all(cells[1] == cells[3] == "100.00%" for cells in rows.values())
     assert rows["keras_bert_lib, tf.data"][5] == "100.00%"
+    assert rows["keras_bert_lib, tf.data, use_tf_text"][5] == "100.00%"
 
 
 def text_to_label(tmp_path, vocab, rows):
