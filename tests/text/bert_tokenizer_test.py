@@ -6,11 +6,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+import tokenizers
 from absl.testing import parameterized
+from ai_edge_litert.interpreter import Interpreter
 from hypothesis import strategies as st
 from tokenizers import BertWordPieceTokenizer
 
 import keras_bert_lib as kbl
+from keras_bert_lib.text.packing import truncate_pair
 
 SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
@@ -141,6 +144,172 @@ def test_packing_equals_huggingface(tokenizer_pairs, pairs, max_length):
     theirs.no_padding()
 
 
+@pytest.mark.parametrize("truncation", ["only_first", "only_second"])
+def test_truncating_one_text_equals_huggingface(tokenizer_pairs, truncation):
+    ours, theirs = tokenizer_pairs[True]
+    first = ["the film " * n for n in (1, 3, 9, 4)]
+    second = ["cafe unaffable " * n for n in (1, 2, 1, 3)]
+    for max_length in (20, 22, 40):
+        theirs.enable_truncation(max_length, strategy=truncation)
+        outputs = ours(
+            first, second, max_length=max_length, truncation=truncation, padding="do_not_pad"
+        )
+        found = outputs["token_ids"].to_list()
+        compared = 0
+        theirs.no_truncation()
+        sizes = [[len(row) for row in ids_of(theirs, texts)] for texts in (first, second)]
+        theirs.enable_truncation(max_length, strategy=truncation)
+        for row, *pair, first_size, second_size in zip(found, first, second, *sizes):
+            assert len(row) <= max_length
+            excess = first_size + second_size + 3 - max_length
+            if excess >= (first_size if truncation == "only_first" else second_size):
+                with pytest.raises(Exception, match="too short"):
+                    theirs.encode(*pair)
+            else:
+                assert row == theirs.encode(*pair).ids
+                compared += 1
+        assert compared >= 2
+    theirs.no_truncation()
+    # Where the other text alone is too long, it is cut, too.
+    outputs = ours(["the " * 9], ["film " * 9], max_length=8, truncation=truncation)
+    kept = (0, 5) if truncation == "only_first" else (5, 0)
+    segments = outputs["segment_ids"][0].numpy().tolist()
+    assert (segments.count(0) - 2, segments.count(1) - 1) == kept
+
+
+@hypothesis.given(
+    lengths=st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=50),
+    budget=st.integers(2, 40),
+)
+@hypothesis.settings(deadline=None)
+def test_round_robin_takes_a_piece_of_each_in_turn(lengths, budget):
+    expected = []
+    for first, second in lengths:
+        taken = [0, 0]
+        while sum(taken) < min(budget, first + second):
+            for text, length in enumerate((first, second)):
+                if taken[text] < length and sum(taken) < budget:
+                    taken[text] += 1
+        expected.append(taken)
+    columns = [np.array(column, np.int32) for column in zip(*lengths)]
+    found = truncate_pair(*columns, budget, "round_robin")
+    assert np.stack(found, axis=1).tolist() == expected
+
+
+@pytest.mark.parametrize(
+    ("pairs", "truncation"),
+    [(False, "longest_first"), (True, "only_first"), (True, "only_second")],
+)
+def test_windows_equal_huggingface(tokenizer_pairs, pairs, truncation):
+    ours, theirs = tokenizer_pairs[True]
+    r = random.Random(0)
+    texts = ["".join(r.choices("the film. Café 京 ", k=k)) for k in (0, 5, 40, 90, 200, 44)]
+    others = ["the film", "", "cafe", "the", "the film cafe", "a"]
+    columns = [texts] if not pairs else [texts, others]
+    if truncation == "only_second":
+        columns = columns[::-1]
+    for max_length, stride in ((20, 0), (24, 5), (30, 12), (300, 7)):
+        theirs.enable_truncation(max_length, stride=stride, strategy=truncation)
+        expected = []
+        for i, row in enumerate(zip(*columns)):
+            encoding = theirs.encode(*row)
+            expected += [(i, e) for e in (encoding, *encoding.overflowing)]
+        outputs = ours(
+            *columns,
+            max_length=max_length,
+            truncation=truncation,
+            stride=stride,
+            padding="do_not_pad",
+            return_offsets=True,
+            return_word_ids=True,
+        )
+        assert outputs["text_index"].numpy().tolist() == [i for i, _ in expected]
+        rows = [outputs[name].to_list() for name in ("token_ids", "segment_ids")]
+        assert rows == [[e.ids for _, e in expected], [e.type_ids for _, e in expected]]
+        word_ids = [[-1 if w is None else w for w in e.word_ids] for _, e in expected]
+        assert outputs["word_ids"].to_list() == word_ids
+        offsets = [[list(pair) for pair in e.offsets] for _, e in expected]
+        assert outputs["char_offsets"].to_list() == offsets
+    theirs.no_truncation()
+
+
+def test_a_fixed_text_leaves_room_for_windows(vocabulary_file):
+    tokenizer = kbl.BertTokenizer(vocabulary_file)
+    outputs = tokenizer(
+        ["the " * 30],
+        ["a b c d e"],
+        max_length=10,
+        truncation="only_second",
+        stride=2,
+        return_truncated=True,
+    )
+    # Seven pieces go into a row; the first text leaves three of them to the windows.
+    assert outputs["padding_mask"].numpy().sum(axis=1).tolist() == [10, 10, 10]
+    assert outputs["segment_ids"].numpy().sum(axis=1).tolist() == [4, 4, 4]
+    assert outputs["text_index"].numpy().tolist() == [0, 0, 0]
+    assert outputs["truncated"].numpy().tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize("max_chars_per_word", [1, 3, 100])
+@pytest.mark.parametrize("clean_text", [True, False])
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_other_rules_equal_huggingface(lowercase, clean_text, max_chars_per_word):
+    ours = kbl.BertTokenizer(
+        [*VOCABULARY, "##\x01", "\ufffd", "##\ufffd", "\u200b", "##\u200b"],
+        lowercase=lowercase,
+        clean_text=clean_text,
+        max_chars_per_word=max_chars_per_word,
+    )
+    theirs = tokenizers.Tokenizer(
+        tokenizers.models.WordPiece(
+            {token: i for i, token in enumerate(ours.vocabulary)},
+            unk_token="[UNK]",
+            max_input_chars_per_word=max_chars_per_word,
+        )
+    )
+    theirs.normalizer = tokenizers.normalizers.BertNormalizer(
+        clean_text=clean_text, lowercase=lowercase
+    )
+    theirs.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    theirs.add_special_tokens(SPECIALS)
+    kept = [*HOSTILE, "a\x01b\x0bc\x85d", "\x00", *(t.decode(errors="replace") for t in INVALID)]
+    outputs = ours(kept, padding="do_not_pad", max_length=20_000, return_offsets=True)
+    assert ours.tokenize_ragged(kept).to_list() == ids_of(theirs, kept)
+    for ids, offsets, expected in zip(
+        outputs["token_ids"].to_list(),
+        outputs["char_offsets"].to_list(),
+        theirs.encode_batch(kept, add_special_tokens=False),
+    ):
+        assert ids[1:-1] == expected.ids
+        assert [tuple(pair) for pair in offsets[1:-1]] == expected.offsets
+    # Bytes that are not UTF-8 are what Python makes of them, and pad as NUL in rows of bytes.
+    from_bytes = ours(INVALID, return_offsets=True)
+    decoded = ours([text.decode(errors="replace") for text in INVALID], return_offsets=True)
+    rows = ours(bytes_of(INVALID, 24), return_offsets=True)
+    for name in ("token_ids", "char_offsets"):
+        np.testing.assert_array_equal(from_bytes[name], decoded[name])
+        np.testing.assert_array_equal(rows[name], decoded[name])
+    np.testing.assert_array_equal(rows["byte_offsets"], from_bytes["byte_offsets"])
+
+
+@hypothesis.given(texts=st.lists(likely_text | any_text, min_size=1, max_size=50))
+@hypothesis.settings(deadline=None, max_examples=30)
+def test_what_offsets_cut_out_is_the_piece(tokenizer_pairs, texts):
+    ours, theirs = tokenizer_pairs[True]
+    outputs = ours(texts, return_offsets=True, padding="do_not_pad", max_length=1000)
+    rows = (outputs[name].to_list() for name in ("token_ids", "char_offsets", "byte_offsets"))
+    for text, ids, chars, in_bytes in zip(texts, *rows):
+        for token_id, (start, end), (first, last) in list(zip(ids, chars, in_bytes))[1:-1]:
+            assert text[start:end] == text.encode()[first:last].decode()
+            piece = ours.id_to_token(token_id)
+            if piece in SPECIALS:
+                assert text[start:end] == piece or piece == "[UNK]"
+                continue
+            normalized = theirs.normalizer.normalize_str(text[start:end]).strip()
+            # A letter that becomes several may be shared by two pieces.
+            assert (piece.removeprefix("##") or piece) in normalized
+
+
 @pytest.fixture(scope="module")
 def tokenizer_pairs(vocabulary_file):
     return {lowercase: make_pair(vocabulary_file, lowercase) for lowercase in (True, False)}
@@ -188,8 +357,6 @@ def test_same_ids_everywhere(vocabulary_file, tmp_path):
         for name, expected in eager.items():
             np.testing.assert_array_equal(other[name], expected, name)
 
-    from ai_edge_litert.interpreter import Interpreter
-
     converter = tf.lite.TFLiteConverter.from_saved_model(
         str(tmp_path / "saved"), signature_keys=["bytes"]
     )
@@ -199,6 +366,101 @@ def test_same_ids_everywhere(vocabulary_file, tmp_path):
         count = int(eager["padding_mask"][i].numpy().sum())
         for name, expected in eager.items():
             np.testing.assert_array_equal(output[name][0], expected[i, :count], f"{name} {text!r}")
+
+
+EXTRAS = {"return_offsets": True, "return_word_ids": True, "return_truncated": True}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_length": 40, "padding": "max_length", **EXTRAS},
+        {"max_length": 24, "padding": "longest", "stride": 5, "pad_to_multiple_of": 8, **EXTRAS},
+    ],
+)
+def test_everything_works_everywhere(vocabulary_file, tmp_path, options):
+    """What the tokenizer can tell besides ids, of pairs, with added tokens."""
+    tokenizer = kbl.BertTokenizer(vocabulary_file, added_tokens=["film club", "東京", "a.b"])
+    first = [text for text in HOSTILE + INVALID if len(text) < 200]
+    second = [*first[5:], *first[:5]]
+    first[0] = b"the Film\tclub's a.b.a.b xa.b \xe6\x9d\xb1\xe4\xba\xactower"
+    options = {"truncation": "only_second", **options}
+    eager = tokenizer(first, second, **options)
+    columns = [bytes_of(texts, 512) for texts in (first, second)]
+    others = [tokenizer(*columns, **options)]
+    if "stride" not in options:  # the number of rows depends on values, which XLA forbids
+        compiled = tf.function(lambda *x: tokenizer(*x, **options), jit_compile=True)
+        others.append(compiled(*map(tf.constant, columns)))
+
+    module = tf.Module()
+    signature = [tf.TensorSpec([None], tf.string, name=n) for n in ("text", "text_pair")]
+    module.of_text = tf.function(lambda a, b: tokenizer(a, b, **options), signature)
+    signature = [tf.TensorSpec([1, 512], tf.int32, name=n) for n in ("text", "text_pair")]
+    module.of_bytes = tf.function(lambda a, b: tokenizer(a, b, **options), signature)
+    signatures = {"serving_default": module.of_text, "bytes": module.of_bytes}
+    tf.saved_model.save(module, str(tmp_path / "saved"), signatures=signatures)
+    loaded = tf.saved_model.load(str(tmp_path / "saved")).signatures["serving_default"]
+    strings = [[t if isinstance(t, bytes) else t.encode() for t in x] for x in (first, second)]
+    others.append(loaded(text=tf.constant(strings[0]), text_pair=tf.constant(strings[1])))
+    for other in others:
+        assert set(other) == set(eager)
+        for name, expected in eager.items():
+            np.testing.assert_array_equal(other[name], expected, name)
+
+    converter = tf.lite.TFLiteConverter.from_saved_model(
+        str(tmp_path / "saved"), signature_keys=["bytes"]
+    )
+    interpreter = Interpreter(model_content=converter.convert())
+    runner = interpreter.get_signature_runner("bytes")
+    for row in range(len(first)):
+        expected = tokenizer(first[row : row + 1], second[row : row + 1], **options)
+        found = runner(text=columns[0][row : row + 1], text_pair=columns[1][row : row + 1])
+        for name, x in expected.items():
+            np.testing.assert_array_equal(found[name], x, f"{name} {first[row]!r}")
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize(
+    ("name", "most"), [("bert-base-uncased", 1.0e6), ("bert-base-multilingual-cased", 4.0e6)]
+)
+def test_tables_are_small_and_stored_once(shared_data, tmp_path, name, most):
+    tokenizer = kbl.BertTokenizer(
+        shared_data / "vocab" / name / "vocab.txt", lowercase="uncased" in name
+    )
+    module = tf.Module()
+    sizes = []
+    for signatures in (["128"], ["128", "256", "512"]):
+        for size in signatures:
+            spec = tf.TensorSpec([1, int(size)], tf.int32, name="text")
+            setattr(module, f"of_{size}", tf.function(lambda text: tokenizer(text), [spec]))
+        saved = {size: getattr(module, f"of_{size}") for size in signatures}
+        tf.saved_model.save(module, str(tmp_path / "saved"), signatures=saved)
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            str(tmp_path / "saved"), signature_keys=signatures
+        )
+        sizes.append(len(converter.convert()))
+    assert sizes[0] < most
+    assert sizes[1] < sizes[0] + 0.2e6  # graphs, no tables
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("special_tokens_in_text", [True, False])
+@pytest.mark.parametrize("lowercase", [True, False])
+def test_tf_text_gives_the_same_ids(vocabulary_file, lowercase, special_tokens_in_text):
+    pytest.importorskip("tensorflow_text")
+    tokenizer = kbl.BertTokenizer(
+        vocabulary_file, lowercase=lowercase, special_tokens_in_text=special_tokens_in_text
+    )
+    r = random.Random(0)
+    texts = HOSTILE + INVALID + [chr(i) + "film" + chr(i) for i in range(256)]
+    texts += ["".join(r.choices("the film's\tUNaffable[MASK] é", k=60)) for _ in range(500)]
+    expected = tokenizer.tokenize_ragged(texts).to_list()
+    assert tokenizer.tokenize_ragged(texts, use_tf_text=True).to_list() == expected
+    batches = tf.data.Dataset.from_tensor_slices(texts[-500:]).batch(100)
+    batches = batches.map(lambda x: tokenizer(x, use_tf_text=True)["token_ids"])
+    found = np.concatenate([row[row > 0] for batch in batches for row in batch.numpy()])
+    outputs = tokenizer(texts[-500:])["token_ids"].numpy()
+    np.testing.assert_array_equal(found, outputs[outputs > 0])
 
 
 def test_ascii_by_hand():
@@ -229,6 +491,42 @@ def test_padding_single_text_and_empty_batch(vocabulary_file):
     np.testing.assert_array_equal(single, outputs["token_ids"][0])
     assert tokenizer([])["token_ids"].shape[0] == 0
     assert tokenizer(["film " * 100])["token_ids"].shape == (1, 16)
+
+
+def test_padding(vocabulary_file):
+    tokenizer = kbl.BertTokenizer(vocabulary_file, max_length=16)
+    texts = ["the film", ""]
+    shapes = {
+        (): 4,
+        (("pad_to_multiple_of", 8),): 8,
+        (("padding", "max_length"),): 16,
+        (("padding", "max_length"), ("pad_to_multiple_of", 24)): 24,
+    }
+    ragged = tokenizer(texts, padding="do_not_pad", return_offsets=True)
+    assert ragged["token_ids"].to_list() == [[2, *tokenizer(texts)["token_ids"][0][1:3], 3], [2, 3]]
+    assert ragged["byte_offsets"].to_list()[1] == [[0, 0], [0, 0]]
+    for options, columns in shapes.items():
+        outputs = tokenizer(texts, **dict(options))
+        assert outputs["token_ids"].shape == (2, columns)
+        assert outputs["padding_mask"].numpy().sum(axis=1).tolist() == [4, 2]
+        assert not outputs["token_ids"][1, 2:].numpy().any()
+
+
+def test_added_tokens(vocabulary_file):
+    """`tokenizer_files_test.py` compares them with Hugging Face."""
+    tokenizer = kbl.BertTokenizer(vocabulary_file)
+    before = tokenizer.vocabulary_size
+    assert tokenizer.add_tokens(["COVID-19", "film", "COVID-19"]) == 2
+    assert tokenizer.add_tokens(["film"]) == 0
+    assert tokenizer.vocabulary_size == before + 1
+    assert tokenizer.vocabulary[-1] == tokenizer.id_to_token(before) == "COVID-19"
+    pieces = tokenizer.tokenize("xCovid-19y films")
+    assert pieces == ["x", "COVID-19", "y", "film", "s"]
+    assert (
+        tokenizer.decode(tokenizer("the covid-19 film")["token_ids"], True) == "the COVID-19 film"
+    )
+    copy = kbl.BertTokenizer.from_config(tokenizer.get_config())
+    assert copy.tokenize("xCovid-19y films") == pieces
 
 
 def test_special_tokens_in_text(vocabulary_file):
@@ -317,6 +615,36 @@ class ErrorsTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "Received: 6"):
             tokenizer.id_to_token(6)
 
+    @parameterized.parameters(
+        ({"truncation": "longest"}, "`truncation` must be one of.*Received: 'longest'"),
+        ({"padding": True}, "`padding` must be one of.*Received: True"),
+        ({"pad_to_multiple_of": 0}, "at least 1. Received: 0"),
+        ({"stride": 6, "max_length": 8}, "between 0 and 5.*Received: 6"),
+        ({"stride": -1}, "between 0 and.*Received: -1"),
+        ({"stride": 2, "text_pairs": ["a"]}, "only_first.*Received: 'longest_first'"),
+    )
+    def test_options(self, options, message):
+        tokenizer = kbl.BertTokenizer([*SPECIALS, "a"])
+        with self.assertRaisesRegex(ValueError, message):
+            tokenizer(["a"], **options)
+
+    @parameterized.parameters(
+        ("film", "a list of str. Received: 'film'"),
+        ([b"film"], "must be str. Received: b'film'"),
+        (["[MASK]"], "special token"),
+        ([" film"], "white space"),
+        (["\u200b"], "text rules keep"),
+        ([""], "text rules keep"),
+        (["Film", "film"], "the same text, 'film'"),
+    )
+    def test_added_tokens(self, tokens, message):
+        with self.assertRaisesRegex(ValueError, message):
+            kbl.BertTokenizer([*SPECIALS, "a"], added_tokens=tokens)
+        tokenizer = kbl.BertTokenizer([*SPECIALS, "a"])
+        with self.assertRaisesRegex(ValueError, message):
+            tokenizer.add_tokens(tokens)
+        assert tokenizer.vocabulary_size == 6
+
     def test_files(self):
         with self.assertRaisesRegex(FileNotFoundError, "nowhere"):
             kbl.BertTokenizer("nowhere/vocab.txt")
@@ -354,10 +682,18 @@ def test_golden_strings(shared_data, name):
     golden = json.loads((shared_data / "tokenization/golden_hf_tokenizers.json").read_text("utf-8"))
     path = shared_data / "vocab" / name / "vocab.txt"
     tokenizer = kbl.BertTokenizer(path, lowercase=not name.endswith("-cased"))
-    ids = tokenizer.tokenize_ragged([case["text"] for case in golden["cases"]]).to_list()
+    texts = [case["text"] for case in golden["cases"]]
+    ids = tokenizer.tokenize_ragged(texts).to_list()
+    outputs = tokenizer(texts, max_length=20_000, padding="do_not_pad", return_offsets=True)
     assert len(ids) == 1633
-    for case, row in zip(golden["cases"], ids):
-        assert row == case[name]["ids"], case["text"]
+    columns = (ids, outputs["token_ids"].to_list(), outputs["char_offsets"].to_list())
+    with_offsets = 0
+    for case, row, special_row, offsets in zip(golden["cases"], *columns):
+        assert row == special_row[1:-1] == case[name]["ids"], case["text"]
+        if "offsets" in case[name]:
+            assert offsets[1:-1] == case[name]["offsets"], case["text"]
+            with_offsets += 1
+    assert with_offsets == 515
 
 
 @pytest.mark.shared_data
