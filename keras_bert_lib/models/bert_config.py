@@ -1,6 +1,7 @@
 """The shape of a BERT."""
 
 import dataclasses
+import numbers
 
 from keras_bert_lib.layers.activations import HIDDEN_ACTS
 
@@ -133,15 +134,17 @@ class BertConfig:
                     f"`{name}` must be one of {', '.join(HIDDEN_ACTS)}. Received: {name}={value!r}"
                 )
         for name in ("hidden_dropout", "attention_dropout"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(
-                    f"`{name}` must be in [0, 1). Received: {name}={getattr(self, name)!r}"
-                )
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Real) or not 0 <= value < 1:
+                raise ValueError(f"`{name}` must be in [0, 1). Received: {name}={value!r}")
         for name in ("layer_norm_eps", "initializer_range", "mlm_layer_norm_eps"):
             value = getattr(self, name)
-            if not (value is None and name == "mlm_layer_norm_eps") and not value > 0:
+            if value is None and name == "mlm_layer_norm_eps":
+                continue
+            if not isinstance(value, numbers.Real) or not value > 0:
                 raise ValueError(f"`{name}` must be positive. Received: {name}={value!r}")
-        if not 0 <= self.pad_token_id < self.vocab_size:
+        pad_token_id = self.pad_token_id
+        if not isinstance(pad_token_id, int) or not 0 <= pad_token_id < self.vocab_size:
             raise ValueError(
                 "`pad_token_id` must be an id of the vocabulary. Received: "
                 f"pad_token_id={self.pad_token_id!r}, vocab_size={self.vocab_size}"

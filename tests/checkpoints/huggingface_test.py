@@ -10,7 +10,14 @@ import pytest
 import safetensors.numpy
 
 from keras_bert_lib.checkpoints import tensor_names
-from keras_bert_lib.models import BertClassifier, BertEncoder, BertPretrainer
+from keras_bert_lib.models import (
+    BertClassifier,
+    BertEncoder,
+    BertMaskedLM,
+    BertPretrainer,
+    BertQuestionAnswerer,
+    BertTokenClassifier,
+)
 from keras_bert_lib.text import BertTokenizer
 from tests.models.small_models import pretraining_batch, small_encoder
 
@@ -93,6 +100,84 @@ def test_heads_that_are_not_needed_are_left_out(saved):
     np.testing.assert_array_equal(
         encoder(BATCH)["pooled_output"], pretrainer.encoder(BATCH)["pooled_output"]
     )
+
+
+def test_new_heads_are_drawn(encoder, tmp_path):
+    encoder.save_pretrained(tmp_path)
+    first = BertPretrainer.from_pretrained(tmp_path)
+    second = BertPretrainer.from_pretrained(tmp_path)
+    for ours, theirs in ((first.nsp_head, second.nsp_head), (first.mlm_head, second.mlm_head)):
+        kernel = np.asarray(ours.dense.kernel)
+        assert 0.01 < kernel.std() < 0.03  # initializer_range is 0.02
+        assert np.abs(kernel).max() < 0.05
+        assert (kernel != np.asarray(theirs.dense.kernel)).all()
+        assert not np.asarray(ours.dense.bias).any()
+    np.testing.assert_array_equal(first.mlm_head.layer_norm.gamma, np.ones(16))
+
+
+@pytest.mark.parametrize("parts", [["cls.predictions"], ["cls.seq_relationship"]])
+def test_one_of_the_pretraining_heads(saved, parts):
+    lacking = {"cls.predictions": "nsp_head", "cls.seq_relationship": "mlm_head"}[parts[0]]
+    expected = BertPretrainer.from_pretrained(saved)(BATCH)
+    change(saved, lambda t: {n: x for n, x in t.items() if n.startswith(("bert.", *parts))})
+    with mock.patch("absl.logging.warning") as warning:
+        outputs = BertPretrainer.from_pretrained(saved)(BATCH)
+    (call,) = warning.call_args_list
+    assert call.args[2] == lacking
+    kept = "mlm_logits" if lacking == "nsp_head" else "nsp_logits"
+    np.testing.assert_array_equal(outputs[kept], expected[kept])
+
+
+def test_heads_of_the_same_name(encoder, tmp_path):
+    BertTokenClassifier(encoder, 2).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"BertForTokenClassification.*BertTokenClassifier.from_"):
+        BertClassifier.from_pretrained(tmp_path)
+    BertEncoder.from_pretrained(tmp_path)
+    with mock.patch("absl.logging.warning") as warning:
+        BertQuestionAnswerer.from_pretrained(tmp_path)
+    assert warning.call_args.args[2] == "qa_outputs"
+
+
+def test_models_of_tokens_have_no_pooler(encoder, tmp_path):
+    encoder.save_pretrained(tmp_path)
+    model = BertTokenClassifier.from_pretrained(tmp_path, num_classes=2)
+    assert model.encoder.pooler is None
+    model.save_pretrained(tmp_path)
+    names = safetensors.numpy.load_file(tmp_path / "model.safetensors")
+    assert not [name for name in names if "pooler" in name]
+
+
+def test_a_vocabulary_that_does_not_fit(encoder, tmp_path):
+    BertTokenizer(VOCABULARY + [f"w{i}" for i in range(40)]).save_pretrained(tmp_path)
+    encoder.save_pretrained(tmp_path)
+    for model_class in (BertQuestionAnswerer, BertMaskedLM):
+        with pytest.raises(ValueError, match=r"vocabulary_size=48, vocab_size=40"):
+            model_class.from_pretrained(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"model_type": "roberta"}, "model_type='roberta'"),
+        ({"is_decoder": True}, "is_decoder=True"),
+        ({"add_cross_attention": True}, "decoder"),
+        ({"position_embedding_type": "relative_key"}, "position_embedding_type='relative_key'"),
+        ({"hidden_act": "silu"}, "hidden_act='silu'"),
+        ({"vocab_size": None}, "no `vocab_size`"),
+        ({"num_attention_heads": 3}, "num_heads=3, hidden_size=16"),
+        ({"hidden_size": "16"}, "hidden_size='16'"),
+        ({"hidden_dropout_prob": "0.1"}, "hidden_dropout='0.1'"),
+        ({"layer_norm_eps": [1]}, "layer_norm_eps=.1."),
+        ({"pad_token_id": 40}, "pad_token_id=40"),
+    ],
+)
+def test_configs_that_cannot_be_read(saved, changes, message):
+    path = saved / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    with pytest.raises(ValueError, match=message) as error:
+        BertEncoder.from_pretrained(saved)
+    assert str(error.value).startswith(str(saved))
+    assert "\n" not in str(error.value)
 
 
 def test_a_model_without_pooler(saved):
