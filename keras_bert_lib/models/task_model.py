@@ -30,13 +30,21 @@ class TaskModel(PretrainedModel):
         super().__init__(**({"dtype": encoder.dtype_policy} | kwargs))
         self.encoder = encoder
         self.config = encoder.config
-        if tokenizer is not None and tokenizer.vocabulary_size > self.config.vocab_size:
+        self.tokenizer = tokenizer
+
+    def __setattr__(self, name, value):
+        """Sets an attribute; a tokenizer also after the model was built."""
+        if name != "tokenizer":
+            super().__setattr__(name, value)
+            return
+        if value is not None and value.vocabulary_size > self.config.vocab_size:
             raise ValueError(
                 "The tokenizer has more pieces than the encoder has embeddings. Use the "
                 "vocabulary the encoder was made for. Received: tokenizer.vocabulary_size="
-                f"{tokenizer.vocabulary_size}, vocab_size={self.config.vocab_size}"
+                f"{value.vocabulary_size}, vocab_size={self.config.vocab_size}"
             )
-        self.tokenizer = tokenizer
+        # Past Keras, which takes it for a layer, and a built model may not get new ones.
+        object.__setattr__(self, name, value)
 
     def _defaults(self):
         """Returns `loss`, `loss_weights` and `metrics` as `keras.Model.compile` takes them."""

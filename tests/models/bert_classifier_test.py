@@ -140,6 +140,18 @@ class BertClassifierTest(parameterized.TestCase):
         results = text_classifier().predict_text(["a bad film " * 1000])
         self.assertIn(results[0]["label"], ["neg", "pos"])
 
+    def test_tokenizer_given_later(self):
+        encoder = small_encoder(num_layers=1, initializer_range=0.5)
+        classifier = BertClassifier(encoder, labels=["neg", "pos"])
+        for lowercase in (True, False):
+            classifier.tokenizer = BertTokenizer(VOCABULARY, lowercase=lowercase)
+            fresh = BertClassifier(encoder, labels=["neg", "pos"], tokenizer=classifier.tokenizer)
+            fresh.set_weights(classifier.get_weights())
+            self.assertEqual(classifier.predict_text(TEXTS), fresh.predict_text(TEXTS))
+        with self.assertRaisesRegex(ValueError, "more pieces than the encoder"):
+            classifier.tokenizer = BertTokenizer([*VOCABULARY, *map(str, range(500))])
+        self.assertFalse(classifier.tokenizer.lowercase)
+
     def test_files_with_tokenizer(self):
         classifier = text_classifier(dropout=0.3)
         results = classifier.predict_text(TEXTS)
