@@ -45,6 +45,9 @@ EXTRAS_REQUIRE = {
         "torch==2.13.0",
         "transformers>=4.57,<6",
     ],
+    # Tokenizes large corpora of plain ASCII faster. There is none for Windows, and each release
+    # goes with one of TensorFlow.
+    "fast": ['tensorflow-text>=2.20,<2.22; platform_system != "Windows"'],
     # Pins TensorFlow 2.20 and brings about 130 packages: give it an environment of its own.
     "modelgarden": ["tf-models-official>=2.20,<2.21"],
 }

@@ -33,9 +33,9 @@ def tflite(
     follows the length of the text. It also gives `truncated` int32 `[1]`: 1 where a text was cut,
     by `max_length`, or before it came: a client whose text does not fit sends the first
     `max_bytes` of its bytes, and a text that fills the last place counts as cut. What is left of
-    a character that was cut is dropped. With `interface="tokens"` it takes `token_ids`, `segment_ids`,
-    `padding_mask`, int32 `[1, max_length]`, and all shapes are static, as GPU and NPU delegates
-    ask for.
+    a character that was cut is dropped. With `interface="tokens"` it takes `token_ids`,
+    `segment_ids`, `padding_mask`, int32 `[1, max_length]`, and all shapes are static, as GPU and
+    NPU delegates ask for.
 
     Args:
         model: `BertClassifier` with a tokenizer.
