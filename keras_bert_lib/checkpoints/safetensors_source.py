@@ -22,8 +22,7 @@ _DTYPES = {
 class SafetensorsSource(TensorSource):
     """The tensors of one safetensors file, or of the shards of one model.
 
-    Arrays are mapped from the file, each for itself: what has been read and let go is no longer
-    in memory, as all of the file would be if it were mapped as one.
+    Tensors are read, not mapped: pages of a mapped file count as memory in use.
 
     Args:
         path: str, the file that errors name: the only one, or the shards' index.
@@ -54,7 +53,7 @@ class SafetensorsSource(TensorSource):
         return tuple(self._entries[self.names[name]]["shape"])
 
     def read(self, name):
-        """Returns a tensor as an array, which is mapped from the file."""
+        """Returns a tensor as an array."""
         key = self.names[name]
         entry = self._entries[key]
         if entry["dtype"] not in _DTYPES:
@@ -62,8 +61,8 @@ class SafetensorsSource(TensorSource):
                 f"{self.where(name)} must hold floating point numbers; quantized models cannot be "
                 f"read. Received: {entry['dtype']}"
             )
-        dtype, shape = _DTYPES[entry["dtype"]], tuple(entry["shape"])
-        array = np.memmap(entry["file"], dtype, "r", entry["start"], shape)
+        data = np.fromfile(entry["file"], "uint8", entry["size"], offset=entry["start"])
+        array = data.view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
         if key in self._checksums and checksum(array) != self._checksums[key]:
             raise ValueError(
                 f"{self.where(name)} is damaged, for it is not what was written; copy the file "
@@ -81,8 +80,8 @@ def read_header(path):
     """Returns what the header of a safetensors file says.
 
     Returns:
-        A dict of the tensors' `dtype`, `shape` and `start`, the byte at which they begin, and a
-        dict of such checksums as `write_file` leaves.
+        A dict of the tensors' `dtype`, `shape`, `start`, the byte at which they begin, and `size`,
+        their number of bytes; and a dict of such checksums as `write_file` leaves.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(f"{os.path.dirname(path)} has no {os.path.basename(path)}.")
@@ -98,7 +97,8 @@ def read_header(path):
     except (safetensors.SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is damaged or no safetensors file: {error}") from error
     for entry in header.values():
-        entry["start"] = 8 + size + entry["data_offsets"][0]
+        start, end = entry["data_offsets"]
+        entry |= {"start": 8 + size + start, "size": end - start}
     return header, checksums
 
 

@@ -136,10 +136,15 @@ def merge(name, tensors):
 
 
 def aligned_empty(shape, dtype):
-    """Returns a new array that begins at a multiple of 64 bytes, as tensors of TensorFlow do."""
+    """Returns a new array that begins where tensors of TensorFlow do, at a multiple of 64 bytes.
+
+    A large one begins at a multiple of 2 MiB. There Linux gives memory in huge pages: giving it in
+    small ones can take longer than all the rest of loading.
+    """
     size = math.prod(shape) * np.dtype(dtype).itemsize
-    memory = np.empty(size + 64, "uint8")
-    start = -memory.ctypes.data % 64
+    alignment = 2**21 if size > 2**22 else 64
+    memory = np.empty(size + alignment, "uint8")
+    start = -memory.ctypes.data % alignment
     return memory[start : start + size].view(dtype).reshape(shape)
 
 
