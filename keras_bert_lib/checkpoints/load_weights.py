@@ -111,7 +111,9 @@ def read_numbers(source, name):
         )
     # NaN and infinity stay in a sum; no other test is as fast. In float32, for half precision
     # overflows.
-    if not np.isfinite(array.sum(dtype="float32")):
+    with np.errstate(all="ignore"):
+        total = array.sum(dtype="float32")
+    if not np.isfinite(total):
         raise ValueError(
             f"{source.where(name)} holds NaN or infinite numbers: the file is damaged, or its "
             "training failed."

@@ -90,7 +90,7 @@ def read_labels(checkpoint):
     path = checkpoint.source.path
     id2label = checkpoint.config.get("id2label")
     if id2label is not None:
-        if sorted(int(i) for i in id2label) != list(range(len(id2label))):
+        if sorted(map(str, id2label)) != sorted(str(i) for i in range(len(id2label))):
             raise ValueError(
                 f"`id2label` in the config of {path} does not number its labels from 0 on. "
                 f"Received: id2label={id2label}"
