@@ -6,6 +6,7 @@ import os
 import ml_dtypes
 import numpy as np
 import safetensors
+import safetensors.numpy
 
 from keras_bert_lib.checkpoints import tensor_names
 from keras_bert_lib.checkpoints.tensor_source import TensorSource
@@ -103,33 +104,22 @@ def read_header(path):
 
 
 def write_file(path, tensors):
-    """Writes a safetensors file; the same tensors give the same bytes.
+    """Writes a safetensors file.
 
     The format has no checksums. So they go along as metadata, of which other readers take only
-    the `format`, for which `transformers` asks. `safetensors` itself would write the metadata in
-    an order that changes from run to run.
+    the `format`, for which `transformers` asks.
 
     Args:
         path: path of the file.
         tensors: dict of NumPy arrays.
     """
-    arrays = {name: np.ascontiguousarray(tensors[name]) for name in sorted(tensors)}
+    # The library writes the memory of an array as it lies, whatever its strides.
+    arrays = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
     checksums = {name: checksum(array) for name, array in arrays.items()}
-    header = {"__metadata__": {"format": "pt", _CHECKSUMS: json.dumps(checksums)}}
-    codes = {dtype: code for code, dtype in _DTYPES.items()}
-    end = 0
-    for name, array in arrays.items():
-        header[name] = {
-            "dtype": codes[array.dtype],
-            "shape": list(array.shape),
-            "data_offsets": [end, end := end + array.nbytes],
-        }
-    header = json.dumps(header).encode()
-    header += b" " * (-len(header) % 8)  # tensors begin at a multiple of 8
+    metadata = {"format": "pt", _CHECKSUMS: json.dumps(checksums)}
+    data = safetensors.numpy.save(arrays, metadata)  # `save_file` lets the owner alone read it
     with open(path, "wb") as file:
-        file.write(len(header).to_bytes(8, "little") + header)
-        for array in arrays.values():
-            file.write(array.reshape(-1).view("uint8").data)
+        file.write(data)
 
 
 def checksum(array):

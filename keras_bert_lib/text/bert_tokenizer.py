@@ -159,7 +159,6 @@ class BertTokenizer(keras.layers.Layer):
         if isinstance(vocabulary, (str, os.PathLike)):
             vocabulary = load_vocabulary(vocabulary)
         else:
-            vocabulary = list(vocabulary)
             validate_vocabulary(vocabulary)
         if max_chars_per_word < 1:
             raise ValueError(
