@@ -32,6 +32,7 @@ EXTRAS_REQUIRE = {
         "hypothesis>=6.100",
         "pandas>=2.2",
         "pytest>=8.2",
+        "pytest-xdist>=3.6,<4",
         "ruff>=0.14",
         "tensorboard>=2.20,<2.22",
     ],

@@ -369,5 +369,7 @@ def _replay(word_counts):
 
 
 def _shown(value):
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     shown = " ".join(repr(value).split())
     return shown if len(shown) <= 80 else shown[:80] + "..."

@@ -56,6 +56,7 @@ def test_finetune_learns_saves_and_answers(run_command, tmp_path, pretrained):
     assert sorted(os.listdir(output)) == [
         "config.json",
         "model.safetensors",
+        "tokenizer.json",
         "tokenizer_config.json",
         "vocab.txt",
     ]

@@ -41,6 +41,7 @@ def test_pretrain_writes_a_model_that_loads(run_command, arguments, tmp_path):
     assert files - {"logs"} == {
         "config.json",
         "model.safetensors",
+        "tokenizer.json",
         "tokenizer_config.json",
         "vocab.txt",
     }
