@@ -120,17 +120,20 @@ class BertTextEmbedder(TaskModel):
         in the order of the texts all the same.
 
         Args:
-            texts: list of str. Of a text longer than `max_length` tokens the beginning counts.
+            texts: list of str, or one str. Of a text longer than `max_length` tokens the beginning
+                counts.
             batch_size: int, number of texts that are computed at once.
             show_progress: bool, whether to show a progress bar.
 
         Returns:
-            Float32 NumPy array `[len(texts), hidden]`.
+            Float32 NumPy array `[len(texts), hidden]`, or `[hidden]` for one str.
 
         Raises:
             ValueError: if the model has no tokenizer, `texts` is not a list of strings, or
                 `batch_size` is not positive.
         """
+        if isinstance(texts, str):
+            return self.encode([texts], batch_size, show_progress)[0]
         if self.tokenizer is None:
             raise ValueError(
                 "`encode` needs a tokenizer. Give one to the constructor, "
