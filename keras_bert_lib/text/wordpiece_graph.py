@@ -119,16 +119,21 @@ def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False, n
     row = tf.scatter_nd(
         tf.expand_dims(row_starts_in_symbols, 1), tf.ones_like(row_starts), tf.expand_dims(count, 0)
     )
-    row = tf.cumsum(row) - 1  # [n]
-    row_byte = tf.gather(row_starts, row)
-    row_char = tf.gather(tf.gather(chars_before, row_starts), row)
-    words_before = tf.gather(word - tf.cast(is_word_start, tf.int32), row_starts_in_symbols)
+    row = tf.maximum(tf.cumsum(row) - 1, 0)  # [n]
+    words_before = word - tf.cast(is_word_start, tf.int32)
+
+    def of_row(values):  # [rows], and there may be none
+        return tf.gather(tf.concat([values, [0]], 0), row)
+
+    row_byte = of_row(row_starts)
+    row_char = of_row(tf.gather(chars_before, row_starts))
+    row_word = of_row(tf.gather(words_before, row_starts_in_symbols))
     return pieces._replace(
         byte_starts=lay(byte_starts - row_byte),
         byte_ends=lay(byte_ends - row_byte),
         char_starts=lay(char_starts - row_char),
         char_ends=lay(char_ends - row_char),
-        word_ids=lay(word - 1 - tf.gather(words_before, row)),
+        word_ids=lay(word - 1 - row_word),
     )
 
 

@@ -489,7 +489,11 @@ def test_padding_single_text_and_empty_batch(vocabulary_file):
     single = tokenizer("the film")["token_ids"]
     assert single.shape == (4,)
     np.testing.assert_array_equal(single, outputs["token_ids"][0])
+    nothing = tokenizer([], return_offsets=True, return_word_ids=True, return_truncated=True)
+    assert {name: x.shape[0] for name, x in nothing.items()} == dict.fromkeys(nothing, 0)
+    assert len(nothing) == 7
     assert tokenizer([])["token_ids"].shape[0] == 0
+    assert tokenizer([], stride=3)["text_index"].shape == (0,)
     assert tokenizer(["film " * 100])["token_ids"].shape == (1, 16)
 
 
