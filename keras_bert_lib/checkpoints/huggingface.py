@@ -1,11 +1,9 @@
 """Model directories in the Hugging Face layout: `config.json`, `model.safetensors`, `vocab.txt`."""
 
-import json
 import os
-import shutil
-import tempfile
 
 from keras_bert_lib.checkpoints.checkpoint import Checkpoint
+from keras_bert_lib.checkpoints.files import read_json, write_json, written_aside
 from keras_bert_lib.checkpoints.load_weights import shortlist
 from keras_bert_lib.checkpoints.pytorch_source import PytorchSource
 from keras_bert_lib.checkpoints.safetensors_source import SafetensorsSource, write_file
@@ -48,18 +46,6 @@ def read_config(directory):
             f"It holds: {', '.join(sorted(os.listdir(directory))) or 'nothing'}"
         )
     return read_json(path)
-
-
-def read_json(path):
-    """Returns the dict that a JSON file holds."""
-    try:
-        with open(path, encoding="utf-8") as file:
-            contents = json.load(file)
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(contents, dict):
-        raise ValueError(f"{path} must hold a JSON object. Received: {type(contents).__name__}")
-    return contents
 
 
 def has_tokenizer(directory):
@@ -130,26 +116,14 @@ def write_directory(directory, config, variables, tokenizer=None, overwrite=Fals
         name if name.startswith(HEADS) else prefix + name: array
         for name, array in tensors_by_name(variables).items()
     }
-    os.makedirs(directory, exist_ok=True)
-    # Within the directory: os.replace does not cross file systems.
-    temporary = tempfile.mkdtemp(prefix=".saving-", dir=directory)
-    try:
+    with written_aside(directory) as temporary:
         for name, contents in ({CONFIG_FILE: config} | dict(files)).items():
             path = os.path.join(temporary, name)
             os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "w", encoding="utf-8") as file:
-                json.dump(contents, file, indent=2, sort_keys=True, ensure_ascii=False)
-                file.write("\n")
+            write_json(path, contents)
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary)
         write_file(os.path.join(temporary, WEIGHTS_FILE), tensors)
-        for folder, _, names in os.walk(temporary):
-            target = os.path.join(directory, os.path.relpath(folder, temporary))
-            os.makedirs(target, exist_ok=True)
-            for name in sorted(names):
-                os.replace(os.path.join(folder, name), os.path.join(target, name))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 def check_target(directory, overwrite):

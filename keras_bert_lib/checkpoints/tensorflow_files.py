@@ -1,14 +1,11 @@
 """What the directories of google-research/bert and of Model Garden have in common."""
 
-import contextlib
-import json
 import os
-import shutil
-import tempfile
 
 import tensorflow as tf
 from absl import logging
 
+from keras_bert_lib.checkpoints.files import read_json, write_json, written_aside
 from keras_bert_lib.checkpoints.load_weights import shortlist
 
 CONFIG_FILE = "bert_config.json"
@@ -70,16 +67,7 @@ def read_tensor(reader, prefix, key):
 def read_config(directory):
     """Returns the parsed `bert_config.json` of a directory, or None where there is none."""
     path = os.path.join(directory, CONFIG_FILE)
-    if not os.path.exists(path):
-        return None
-    try:
-        with open(path, encoding="utf-8") as file:
-            config = json.load(file)
-    except ValueError as error:
-        raise ValueError(f"{path} is not valid JSON: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"{path} must hold a JSON object. Received: {type(config).__name__}")
-    return config
+    return read_json(path) if os.path.exists(path) else None
 
 
 def tokenizer_arguments(directory):
@@ -153,26 +141,10 @@ def write_directory(directory, config, write_weights, tokenizer=None, overwrite=
             f"{directory}"
         )
     with written_aside(directory) as temporary:
-        with open(os.path.join(temporary, CONFIG_FILE), "w", encoding="utf-8") as file:
-            json.dump(config, file, indent=2, sort_keys=True, ensure_ascii=False)
-            file.write("\n")
+        write_json(os.path.join(temporary, CONFIG_FILE), config)
         if tokenizer is not None:
             tokenizer.save_pretrained(temporary)
         write_weights(os.path.join(temporary, PREFIX))
         # With this `tf.train.latest_checkpoint` finds it.
         with open(os.path.join(temporary, "checkpoint"), "w", encoding="utf-8") as file:
             file.write(f'model_checkpoint_path: "{PREFIX}"\n')
-
-
-@contextlib.contextmanager
-def written_aside(directory):
-    """Yields a folder whose files are moved into `directory` when all of them are whole."""
-    os.makedirs(directory, exist_ok=True)
-    # Within the directory: os.replace does not cross file systems.
-    temporary = tempfile.mkdtemp(prefix=".saving-", dir=directory)
-    try:
-        yield temporary
-        for name in sorted(os.listdir(temporary)):
-            os.replace(os.path.join(temporary, name), os.path.join(directory, name))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
