@@ -8,10 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_lib.text import packing, tokenizer_files, wordpiece_graph
+from keras_bert_lib.text.tokenizer_files import SPECIAL_TOKENS
 from keras_bert_lib.text.vocabulary import load_vocabulary, validate_vocabulary
 from keras_bert_lib.text.wordpiece_tables import build_wordpiece_tables
-
-SPECIAL_TOKENS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 
 PADDINGS = ("longest", "max_length", "do_not_pad")
 
@@ -50,7 +49,7 @@ class _WordPiece:
             for flag in (False, True)
         )
 
-    def __call__(self, data, row_starts, with_offsets=False, narrows=False):
+    def __call__(self, data, row_starts, with_offsets=False):
         if self._tensors is None:
             # Made once and outside of any graph, so that every graph captures the same tensors.
             with tf.init_scope(), tf.device("CPU:0"):
@@ -63,7 +62,7 @@ class _WordPiece:
                     },
                 )
         return wordpiece_graph.tokenize_bytes(
-            data, row_starts, self._tensors, self._unk_token_id, with_offsets, narrows
+            data, row_starts, self._tensors, self._unk_token_id, with_offsets
         )
 
 

@@ -12,7 +12,6 @@ import tensorflow as tf
 from keras_bert_lib.text import wordpiece_tables
 
 _REPLACEMENT = 0xFFFD
-_NARROWINGS = (3, 5, 8)  # steps of the walk after which few enough positions are left to pay
 _ADDED_TOKEN_DOUBLINGS = 20  # tells apart runs of up to 2**20 added tokens that overlap
 
 
@@ -32,7 +31,7 @@ class WordPieces(NamedTuple):
     word_ids: tf.Tensor | None = None  # number of the word within its text, from 0
 
 
-def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False, narrows=False):
+def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False):
     """Cuts UTF-8 texts to WordPieces by BERT's rules.
 
     Bytes that are not valid UTF-8 count as the U+FFFD that decoders put in their place, which
@@ -45,7 +44,6 @@ def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False, n
         tables: `WordPieceTables`; its arrays may be tensors.
         unk_token_id: int: the piece of a word that cannot be put together.
         with_offsets: bool: whether to tell where each piece comes from.
-        narrows: bool: see `_walk`.
 
     Returns:
         `WordPieces`.
@@ -67,7 +65,8 @@ def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False, n
     word = tf.cumsum(tf.cast(is_word_start, tf.int32))  # [n] number of the word, from 1
 
     # Longest match of a piece from every position.
-    length, match = _longest_matches(symbols, goes_on, tables, narrows)
+    base = tf.where(goes_on, tables.suffix_base, tables.word_base)
+    length, match = _walk(symbols, base, tables.longest_piece, tables)
 
     # A piece starts at each word's start, and where a piece that starts ends. After `k` rounds,
     # `starts` marks what is at most `2**k - 1` pieces into its word.
@@ -204,18 +203,12 @@ def _decode_utf8(data, whole):
     lengths = 1 + number(tf.logical_and(leads, second))
     lengths += number(tf.logical_and(tf.logical_or(leads_three, leads_four), third))
     lengths += number(is_four)
-    inside = _within(lengths, 3)
+    inside = _preceding(lengths, 1) > 1
+    for k in (2, 3):
+        inside = tf.logical_or(inside, _preceding(lengths, k) > k)
     starts = tf.logical_not(inside)
     code_points = tf.where(is_valid, code_points, _REPLACEMENT)
     return _Characters(tf.where(starts, code_points, 0), starts, lengths)
-
-
-def _within(lengths, most):
-    """Whether a position lies in the `lengths[i] - 1` positions, at most `most`, after some i."""
-    inside = _preceding(lengths, 1) > 1
-    for k in range(2, most + 1):
-        inside = tf.logical_or(inside, _preceding(lengths, k) > k)
-    return inside
 
 
 def _find_special_tokens(data, special_symbols):
@@ -292,7 +285,7 @@ def _normalize(data, characters, row_starts, tables, with_offsets):
     return symbols, row_starts, sources, ends
 
 
-def _walk(symbols, base, steps, tables, narrows=False):
+def _walk(symbols, base, steps, tables):
     """Walks the trie from every position at once.
 
     Args:
@@ -300,8 +293,6 @@ def _walk(symbols, base, steps, tables, narrows=False):
         base: int32 `[n]`: base of the state to start from.
         steps: int: most symbols to read.
         tables: `WordPieceTables`.
-        narrows: bool: whether to go on now and then with those positions alone where the walk has
-            not ended. It takes less time on many texts, and shapes that depend on values.
 
     Returns:
         `(length, match)`, int32 `[n]`: symbols of the longest piece, 0 for none, and its id.
@@ -309,31 +300,17 @@ def _walk(symbols, base, steps, tables, narrows=False):
     count = tf.shape(symbols)[0]
     symbols = tf.concat([symbols, tf.zeros([steps], tf.int32)], 0)
     deepest = tf.zeros_like(base)
-    position, wider = None, []
     for k in range(steps):
-        if narrows and k in _NARROWINGS:
-            alive = tf.where(base > wordpiece_tables.DEAD)
-            wider.append((deepest, alive))
-            base, deepest = tf.gather_nd(base, alive), tf.gather_nd(deepest, alive)
-            position = tf.gather_nd(tf.range(count) if position is None else position, alive)
-        symbol = symbols[k : k + count] if position is None else tf.gather(symbols, position + k)
+        symbol = symbols[k : k + count]
         slot = base + symbol
         is_child = tf.equal(tf.cast(tf.gather(tables.label, slot), tf.int32), symbol)
         deepest = tf.where(is_child, slot, deepest)
         if k < steps - 1:
             base = tf.cast(tf.gather(tables.base, slot), tf.int32)
             base = tf.where(is_child, base, wordpiece_tables.DEAD)
-    for before, alive in reversed(wider):
-        deepest = tf.tensor_scatter_nd_update(before, alive, deepest)
     length = tf.cast(tf.gather(tables.length, deepest), tf.int32)
     match = tf.cast(tf.gather(tables.piece, deepest), tf.int32)
     return length, match
-
-
-def _longest_matches(symbols, goes_on, tables, narrows):
-    """Longest piece from every position; returns (characters matched [n], piece id [n])."""
-    base = tf.where(goes_on, tables.suffix_base, tables.word_base)
-    return _walk(symbols, base, tables.longest_piece, tables, narrows)
 
 
 def _merge_added_tokens(symbols, ends, row_starts, tables):
@@ -361,10 +338,7 @@ def _merge_added_tokens(symbols, ends, row_starts, tables):
 
     # A token is reached from the start of the text, past the tokens before it and over what is in
     # none. What no token covers is reached in any case.
-    opened = tf.cast(length > 1, tf.int32)
-    closed = tf.scatter_nd(tf.expand_dims(position + tf.maximum(length, 1), 1), opened, size)
-    covered = tf.cumsum(opened, exclusive=True) - tf.cumsum(closed)[:-1]
-    reached = tf.where(covered > 0, 0, 1)
+    reached = tf.where(_is_inside(length), 0, 1)
     jump = tf.concat([position + tf.maximum(length, 1), tf.expand_dims(count, 0)], 0)
     reached = tf.concat([reached, [0]], 0)
     for _ in range(_ADDED_TOKEN_DOUBLINGS):
@@ -372,14 +346,19 @@ def _merge_added_tokens(symbols, ends, row_starts, tables):
         reached = tf.minimum(reached + arrived, 1)
         jump = tf.gather(jump, jump)
     is_token = tf.logical_and(reached[:-1] > 0, length > 0)
-    token_length = tf.where(is_token, length, 0)
-
-    opened = tf.cast(token_length > 1, tf.int32)
-    closed = tf.scatter_nd(tf.expand_dims(position + tf.maximum(token_length, 1), 1), opened, size)
-    inside = tf.cumsum(opened, exclusive=True) - tf.cumsum(closed)[:-1]
-    merged = tf.where(inside > 0, wordpiece_tables.SPACE, symbols)
+    is_rest = _is_inside(tf.where(is_token, length, 0))
+    merged = tf.where(is_rest, wordpiece_tables.SPACE, symbols)
     merged = tf.where(is_token, tables.first_added_symbol + match, merged)
     if ends is not None:
         last = tf.where(is_token, position + length - 1, position)
         ends = tf.gather(ends, tf.minimum(last, count - 1))
     return merged, ends
+
+
+def _is_inside(length):
+    """Whether a position lies in what starts before it and has `length[i]` positions [n]."""
+    count = tf.shape(length)[0]
+    is_long = tf.cast(length > 1, tf.int32)
+    end = tf.expand_dims(tf.range(count) + tf.maximum(length, 1), 1)
+    ended = tf.scatter_nd(end, is_long, tf.expand_dims(count + 1, 0))
+    return tf.cumsum(is_long, exclusive=True) > tf.cumsum(ended)[:-1]
