@@ -1,0 +1,1 @@
+"""Fewer bits for the numbers of a TFLite file."""
