@@ -181,7 +181,7 @@ def dense_layers(model):
 class _AlignedBuffer(schema.BufferT):
     """A buffer that starts at a multiple of 16 bytes, as the schema wants and Python forgets."""
 
-    def Pack(self, builder):
+    def Pack(self, builder):  # noqa: N802 (the name is the schema's)
         data = None
         if self.data is not None:
             size = len(self.data)
