@@ -15,18 +15,25 @@ def saved_model(model, path, max_length=None, pairs=False, overwrite=False):
     The tokenizer is in the graph, made of core TensorFlow ops. Loading needs neither this library,
     nor Keras, nor a vocabulary file. Signatures:
 
-    - `serving_default`: `text` string `[batch]` (and `text_pair` with `pairs`) to `probabilities`
-      float32 `[batch, classes]`, `label` string `[batch]`, and `truncated` int32 `[batch]`, 1
-      where a text had more than `max_length` tokens and was cut.
-    - `tokens`: `token_ids`, `segment_ids`, `padding_mask` int32 `[batch, seq]` to the first two.
+    - `serving_default`: `text` string `[batch]`, and where there are pairs `text_pair` alike (for
+      multiple choice `[batch, choices]`), to the model's answers, and `truncated` int32 `[batch]`,
+      1 where a text had more than `max_length` tokens and was cut.
+    - `tokens`: `token_ids`, `segment_ids`, `padding_mask` int32 `[batch, seq]` (for multiple choice
+      `[batch, choices, seq]`) to the answers.
+
+    The answers are, of a `BertClassifier`, `probabilities` float32 `[batch, classes]`, with `label`
+    string `[batch]` where a text has one label, or `values` float32 `[batch, outputs]` for a
+    regression; of a `BertTextEmbedder` `embedding` float32 `[batch, hidden]`; of a
+    `BertMultipleChoice` `probabilities` float32 `[batch, choices]`. The `tokens` of others give the
+    model's own logits.
 
     Args:
-        model: `BertClassifier` with a tokenizer.
+        model: a model of any task, with a tokenizer.
         path: directory to write, such as "serving/1". Written under another name first, so that a
             server never sees half of it.
         max_length: int, most tokens of a text; longer ones are cut. None: as many as the model has
             positions for. Batches are padded to their longest text, not to this.
-        pairs: bool, whether the model takes pairs of texts.
+        pairs: bool, whether a `BertClassifier` takes pairs of texts.
         overwrite: bool, whether to replace what stands at `path`.
 
     Raises:
@@ -42,13 +49,8 @@ def saved_model(model, path, max_length=None, pairs=False, overwrite=False):
     """
     path = Path(path)
     check_free(path, overwrite)
-    module = ServingModule(model, max_length)
-    text = tf.TensorSpec([None], tf.string, name="text")
-    text_pair = tf.TensorSpec([None], tf.string, name="text_pair") if pairs else None
-    signatures = {
-        "serving_default": module.text_function(text, text_pair),
-        "tokens": module.tokens_function([None, None]),
-    }
+    module = ServingModule(model, max_length, pairs=pairs)
+    signatures = {"serving_default": module.text_function(), "tokens": module.tokens_function()}
     write_saved_model(module, path, signatures)
 
 

@@ -4,115 +4,148 @@ import os
 
 import tensorflow as tf
 
-from keras_bert_lib.models import BertClassifier, BertEncoder
+from keras_bert_lib.export.answers import answers_class
+from keras_bert_lib.models import BertEncoder
+
+# The inputs of every model.
+_NAMES = ("token_ids", "segment_ids", "padding_mask")
 
 
 class ServingModule(tf.Module):
-    """Holds a classifier's variables, and the functions that files are made of.
+    """Holds a model's variables, and the functions that files are made of.
 
     It does not hold the Keras objects themselves, so what is saved from it needs no Keras to load.
 
     Args:
-        model: `BertClassifier` with a tokenizer.
+        model: a model of any task, with a tokenizer.
         max_length: int, most tokens of a text, special tokens included, or None for as many as the
             model has positions for, the tokenizer allows, and `most` says.
         most: int or None, see `max_length`.
+        pairs: bool, whether the model takes pairs of texts; it need not be said of models that
+            take nothing else.
+        choices: int or None, how many choices a `BertMultipleChoice` has in a TFLite file.
 
     Raises:
-        ValueError: if the model is none that can be exported, or `max_length` does not fit it.
+        ValueError: if the model is none that can be exported, or an argument does not fit it.
     """
 
-    def __init__(self, model, max_length=None, most=None):
+    def __init__(self, model, max_length=None, most=None, pairs=False, choices=None):
         super().__init__()
-        if not isinstance(model, BertClassifier):
-            raise ValueError(
-                "`model` must be a BertClassifier; fine-tune the encoder first. "
-                f"Received: {type(model).__name__}"
-            )
-        if model.problem_type != "single_label_classification":
-            raise ValueError(
-                "Only classifiers of one label a text can be exported. "
-                f"Received: model.problem_type={model.problem_type!r}"
-            )
+        kind = answers_class(model)
         if model.tokenizer is None:
             raise ValueError(
                 "`model` has no tokenizer, so its file could not take text. Set "
                 "`model.tokenizer`. Received: tokenizer=None"
             )
-        positions = model.config.max_position_embeddings
-        if max_length is None:
-            max_length = min(model.tokenizer.max_length, positions, most or positions)
-        if not 3 <= max_length <= positions:
+        if pairs and kind.pairs is False:
             raise ValueError(
-                f"`max_length` must lie between 3 and {positions}, the model's "
-                f"`max_position_embeddings`. Received: {max_length}"
+                f"A {type(model).__name__} takes single texts. Leave out `pairs`. "
+                f"Received: pairs={pairs!r}"
             )
-        if model.compute_dtype != "float32":
-            # Half-precision casts of training have no place in a file; weights are float32 anyway.
-            encoder = BertEncoder(model.config, dtype="float32")
-            exact = BertClassifier(encoder, tokenizer=model.tokenizer, labels=model.labels)
-            exact.set_weights(model.get_weights())
-            model = exact
+        if choices is not None and not kind.has_choices:
+            raise ValueError(
+                f"A {type(model).__name__} has no choices. Leave out `choices`. "
+                f"Received: choices={choices!r}"
+            )
+        self.pairs = bool(pairs or kind.pairs)
+        self.choices = choices
+        # An embedder reads no more tokens than it was trained with.
+        positions = model.config.max_position_embeddings
+        longest = getattr(model, "max_length", positions)
+        if max_length is None:
+            max_length = min(model.tokenizer.max_length, longest, most or positions)
+        least = 5 if self.pairs else 3
+        if not is_int(max_length) or not least <= max_length <= positions:
+            raise ValueError(
+                f"`max_length` must lie between {least} and {positions}, the model's "
+                f"`max_position_embeddings`. Received: {max_length!r}"
+            )
         self.max_length = max_length
+        model = in_float32(model)
         self.model_variables = [variable.value for variable in model.variables]
-        self._model = _Untracked(model)
+        self.answers = kind(model, max_length)
 
-    def text_function(self, text, text_pair=None):
-        """Answers for texts; "truncated" among them, 1 where a text was cut to fit.
+    def text_function(self, max_bytes=None):
+        """Answers for texts.
 
         Args:
-            text: `tf.TensorSpec`: string `[batch]`, or int32 `[batch, bytes]` (UTF-8, NUL padded).
-            text_pair: the same for second texts, or None.
+            max_bytes: int or None. With None the function takes any number of strings. With a
+                number it takes one text as its bytes, int32 `[1, max_bytes]` (UTF-8, NUL padded),
+                and gives no strings: what TFLite knows.
 
         Returns:
-            `tf.function` with these named inputs.
+            `tf.function` with the input "text", and "text_pair" where there are pairs.
         """
-        tokenizer = self._model.get().tokenizer
+        if max_bytes is None:
+            text = tf.TensorSpec([None], tf.string, name="text")
+            shape = [None, None] if self.answers.has_choices else [None]
+            text_pair = tf.TensorSpec(shape, tf.string, name="text_pair")
+        else:
+            text = tf.TensorSpec([1, max_bytes], tf.int32, name="text")
+            text_pair = tf.TensorSpec([self.choices or 1, max_bytes], tf.int32, name="text_pair")
 
-        # The rows of a batch are padded to the longest. A batch of one has no padding, and its
-        # graph no mask; its cost follows the length of the text.
         def answer(text, text_pair=None):
-            tokens = tokenizer(text, text_pair, max_length=self.max_length, return_truncated=True)
-            truncated = tokens.pop("truncated")
-            if text_pair is None:
-                del tokens["segment_ids"]  # all 0, which is what the model takes for none
-            if text.shape[0] == 1:
-                del tokens["padding_mask"]
-            return {**self._answer(tokens), "truncated": truncated}
+            outputs = self.answers.of_texts(text, text_pair)
+            return outputs if max_bytes is None else _without_strings(outputs)
 
-        if text_pair is None:
+        if not self.pairs:
             return tf.function(lambda text: answer(text), input_signature=[text], autograph=False)
         return tf.function(answer, input_signature=[text, text_pair], autograph=False)
 
-    def tokens_function(self, shape):
+    def tokens_function(self, seq=None):
         """Answers for token ids made by the caller.
 
         Args:
-            shape: `[batch, seq]`, None where it may vary.
+            seq: int or None. With None the function takes any number of rows of any length. With a
+                number it takes one row of this length (one a choice), and gives no strings.
 
         Returns:
             `tf.function` with inputs "token_ids", "segment_ids" and "padding_mask".
         """
-        names = ("token_ids", "segment_ids", "padding_mask")
-        specs = [tf.TensorSpec(shape, tf.int32, name=name) for name in names]
+        has_choices = self.answers.has_choices
+        if seq is None:
+            shape = [None, None, None] if has_choices else [None, None]
+        else:
+            shape = [self.choices or 1, seq]
+        specs = [tf.TensorSpec(shape, tf.int32, name=name) for name in _NAMES]
 
         def answer(token_ids, segment_ids, padding_mask):
-            return self._answer(dict(zip(names, (token_ids, segment_ids, padding_mask))))
+            tokens = dict(zip(_NAMES, (token_ids, segment_ids, padding_mask)))
+            if seq is None:
+                return self.answers.of_tokens(tokens)
+            if has_choices:
+                tokens = {name: tf.expand_dims(x, 0) for name, x in tokens.items()}
+            return _without_strings(self.answers.of_tokens(tokens))
 
         return tf.function(answer, input_signature=specs, autograph=False)
 
-    def _answer(self, tokens):
-        model = self._model.get()
-        probabilities = tf.nn.softmax(model(tokens, training=False))  # [b, c]
-        best = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
-        return {"probabilities": probabilities, "label": tf.gather(model.labels, best)}
+
+def _without_strings(outputs):
+    """Leaves out strings, which do not exist in TFLite: labels are for the caller to look up."""
+    return {name: x for name, x in outputs.items() if x.dtype != tf.string}
 
 
-class _Untracked:
-    """Hides an object from `tf.Module`, which saves every trackable attribute."""
+def in_float32(model):
+    """Returns the model, or one with the same weights where it computes in half precision.
 
-    def __init__(self, value):
-        self.get = lambda: value
+    Half-precision casts of training have no place in a file, and weights are float32 anyway.
+    """
+    if model.encoder.compute_dtype == model.compute_dtype == "float32":
+        return model
+    encoder = model.encoder.get_config() | {"config": model.config, "dtype": "float32"}
+    arguments = model.get_config() | {
+        "encoder": BertEncoder(**encoder),
+        "tokenizer": model.tokenizer,
+        "dtype": "float32",
+    }
+    exact = type(model)(**arguments)
+    exact.set_weights(model.get_weights())
+    return exact
+
+
+def is_int(value):
+    """Whether a value is an int, and no bool."""
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def check_free(path, overwrite):

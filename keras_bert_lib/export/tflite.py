@@ -7,11 +7,14 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_bert_lib.export import tflite_file
+from keras_bert_lib.export.calibration_samples import calibration_samples
 from keras_bert_lib.export.saved_model import write_saved_model
-from keras_bert_lib.export.serving_module import ServingModule, check_free
+from keras_bert_lib.export.serving_module import ServingModule, check_free, is_int
 
 QUANTIZATIONS = ("none", "float16", "dynamic_int8")
+CALIBRATED = ("int8", "int16x8", "int4")  # those that need texts
 INTERFACES = ("text", "tokens")
+_LEAST_BYTES = 8  # a character takes up to 4 bytes, "[MASK]" 6
 
 
 def tflite(
@@ -22,31 +25,51 @@ def tflite(
     max_bytes=512,
     max_length=None,
     pairs=False,
+    choices=None,
+    calibration_texts=None,
+    metadata=None,
+    error_report=None,
     overwrite=False,
 ):
     """Writes a TFLite file for Android, iOS, the web or any other LiteRT runtime.
 
-    It holds built-in operators only. Its one signature, `serving_default`, gives `probabilities`
-    float32 `[1, classes]`; the labels stand in the file's `labels.txt` (a `.tflite` is a zip
-    archive, too). With `interface="text"` it takes `text` int32 `[1, max_bytes]`: the UTF-8 bytes,
-    padded with zeros (and `text_pair` with `pairs`); the tokenizer is in the graph, and the cost
-    follows the length of the text. It also gives `truncated` int32 `[1]`: 1 where a text was cut,
-    by `max_length`, or before it came: a client whose text does not fit sends the first
-    `max_bytes` of its bytes, and a text that fills the last place counts as cut. What is left of
-    a character that was cut is dropped. With `interface="tokens"` it takes `token_ids`,
-    `segment_ids`, `padding_mask`, int32 `[1, max_length]`, and all shapes are static, as GPU and
-    NPU delegates ask for.
+    It holds built-in operators only, and has one signature, `serving_default`. With
+    `interface="text"` this takes `text` int32 `[1, max_bytes]`: the UTF-8 bytes, padded with zeros,
+    and `text_pair` alike where there are pairs; the tokenizer is in the graph, and the cost follows
+    the length of the text. With `interface="tokens"` it takes `token_ids`, `segment_ids`,
+    `padding_mask`, int32 `[1, max_length]`. The answers have static shapes:
+
+    - of a `BertClassifier` `probabilities` float32 `[1, classes]`, for several labels too, or
+      `values` float32 `[1, outputs]` for a regression; the labels stand in the file's `labels.txt`
+      (a `.tflite` is a zip archive, too);
+    - of a `BertTextEmbedder` `embedding` float32 `[1, hidden]`;
+    - of a `BertMultipleChoice` `probabilities` float32 `[1, choices]`; its `text_pair` is int32
+      `[choices, max_bytes]`, its token ids `[choices, max_length]`;
+    - of a `BertTokenClassifier` for token ids `logits` float32 `[1, max_length, labels]`;
+    - of a `BertQuestionAnswerer` for token ids `start_logits` and `end_logits` float32
+      `[1, max_length]`;
+    - of a `BertMaskedLM` for token ids `logits` float32 `[1, max_length, vocab]`.
+
+    With `interface="text"` there is `truncated` int32 `[1]` besides: 1 where a text was cut, by
+    `max_length`, or before it came: a client whose text does not fit sends the first `max_bytes` of
+    its bytes, and a text that fills the last place counts as cut. What is left of a character that
+    was cut is dropped.
 
     Args:
-        model: `BertClassifier` with a tokenizer.
+        model: a model of any task, with a tokenizer.
         path: file to write.
         quantization: "none" (float32), "float16" (weights), or "dynamic_int8" (weights 8 bits,
             activations quantized as they come).
         interface: "text" or "tokens".
         max_bytes: int, most bytes of a text (`interface="text"`).
         max_length: int, most tokens of a text, special tokens included; longer ones are cut. None:
-            128, or all that the model has positions for.
-        pairs: bool, whether the model takes pairs of texts.
+            all that the model has positions for; with "tokens", where each costs, 128 at most.
+        pairs: bool, whether a `BertClassifier` takes pairs of texts.
+        choices: int, the number of choices of a `BertMultipleChoice`.
+        calibration_texts: list of str, texts as the model will see them; of `(text, text_pair)`
+            where it takes pairs; of `(text, [choice, ...])` for multiple choice.
+        metadata: reserved.
+        error_report: reserved.
         overwrite: bool, whether to replace what stands at `path`.
 
     Raises:
@@ -59,36 +82,40 @@ def tflite(
         ```
     """
     path = Path(path)
-    if quantization not in QUANTIZATIONS:
+    _check_choice("quantization", quantization, QUANTIZATIONS)
+    _check_choice("interface", interface, INTERFACES)
+    if not is_int(max_bytes) or max_bytes < _LEAST_BYTES:
         raise ValueError(
-            f"`quantization` must be one of {', '.join(QUANTIZATIONS)}. Received: {quantization!r}"
+            f"`max_bytes` must be at least {_LEAST_BYTES}, to hold a few characters of text. "
+            f"Received: {max_bytes!r}"
         )
-    if interface not in INTERFACES:
-        raise ValueError(
-            f"`interface` must be one of {', '.join(INTERFACES)}. Received: {interface!r}"
-        )
-    if max_bytes < 1:
-        raise ValueError(f"`max_bytes` must be at least 1. Received: {max_bytes}")
     check_free(path, overwrite)
-    module = ServingModule(model, max_length, most=128)
+    # Where shapes are fixed, each token costs, also those that are padding.
+    most = None if interface == "text" else 128
+    module = ServingModule(model, max_length, most, pairs, choices)
+    if module.answers.has_choices and (not is_int(choices) or choices < 2):
+        raise ValueError(
+            "`choices` must say how many choices the file takes with each text, 2 or more. "
+            f"Received: choices={choices!r}"
+        )
+    if calibration_texts is None and quantization in CALIBRATED:
+        raise ValueError(
+            f'`quantization="{quantization}"` needs `calibration_texts`, 100 or more texts as the '
+            "model will see them. Received: calibration_texts=None"
+        )
+    samples = None  # what a quantizer runs the graph on
+    if calibration_texts is not None:
+        samples = calibration_samples(  # noqa: F841 (the quantizers are to come)
+            module, calibration_texts, max_bytes if interface == "text" else None
+        )
     if interface == "text":
-        text = tf.TensorSpec([1, max_bytes], tf.int32, name="text")
-        text_pair = tf.TensorSpec([1, max_bytes], tf.int32, name="text_pair") if pairs else None
-        function = module.text_function(text, text_pair)
+        functions = {"serving_default": module.text_function(max_bytes)}
     else:
-        function = module.tokens_function([1, module.max_length])
+        functions = {"serving_default": module.tokens_function(module.max_length)}
 
-    def without_label(**inputs):
-        answer = function(**inputs)
-        del answer["label"]  # strings do not exist in TFLite: it is for the caller to look up
-        return answer
-
-    signature = tf.function(without_label, autograph=False).get_concrete_function(
-        **{spec.name: spec for spec in function.input_signature}
-    )
     with tempfile.TemporaryDirectory() as directory:
         # Only the way through a SavedModel keeps the names of inputs and outputs.
-        write_saved_model(module, Path(directory, "1"), {"serving_default": signature})
+        write_saved_model(module, Path(directory, "1"), functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(directory, "1")))
         if quantization != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -97,7 +124,8 @@ def tflite(
         content = converter.convert()
 
     tflite_file.check_builtin_only(content)
-    content = tflite_file.with_labels(content, model.labels)
+    if module.answers.labels:
+        content = tflite_file.with_labels(content, module.answers.labels)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -105,3 +133,8 @@ def tflite(
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(choices)}. Received: {value!r}")
