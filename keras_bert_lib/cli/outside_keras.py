@@ -34,7 +34,7 @@ def main():
         seconds.append(time.perf_counter() - start)
     labels = []
     for start in range(0, len(texts), _BATCH_SIZE):
-        labels += answer(texts[start : start + _BATCH_SIZE])[1]
+        labels += answer(texts[start : start + _BATCH_SIZE])["label"].tolist()
     report = {"labels": labels, "ms_a_text": 1000 * sorted(seconds)[len(seconds) // 2]}
     with open(report_path + ".tmp", "w", encoding="utf-8") as file:
         json.dump(report, file)

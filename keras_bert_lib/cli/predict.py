@@ -78,13 +78,10 @@ def _load(kind, path):
     if kind in ("saved_model", "tflite"):
         from keras_bert_lib.export import stock_runtime
 
-        run_file = stock_runtime.load(path)
-
-        def answer(texts, text_pairs):
-            probabilities, labels = run_file(texts, text_pairs)
-            return list(zip(labels, probabilities.max(axis=-1).tolist()))
-
-        return answer
+        answers = stock_runtime.load(path).answers
+        return lambda texts, text_pairs: [
+            (answer["label"], answer["score"]) for answer in answers(texts, text_pairs)
+        ]
 
     if kind == "model":
         model = artifact.load_classifier(path)

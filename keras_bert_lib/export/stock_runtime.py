@@ -1,10 +1,15 @@
 """Runs exported files as their users do: by TensorFlow alone, or a TFLite interpreter alone.
 
 This module imports neither this library nor Keras, so it also shows what a client has to do.
+
+    answer = stock_runtime.load("classifier.tflite")
+    answer(["a fine film"])          # {"probabilities": [[0.02, 0.98]], "truncated": [0]}
+    answer.answers(["a fine film"])  # [{"label": "pos", "score": 0.98}]
 """
 
 import os
 import zipfile
+from importlib import metadata
 
 import numpy as np
 
@@ -17,18 +22,205 @@ def load(path, num_threads=1):
         num_threads: int, threads of the TFLite interpreter.
 
     Returns:
-        A function from texts, and second texts or None, both lists of str or bytes, to
-        `(probabilities, labels)`: float32 `[texts, classes]`, and list of str, the best label of
-        each text.
+        The file. Called with texts, and second texts or None, lists of str or bytes (second texts
+        may be lists of choices), it returns its outputs, a dict of name to array `[texts, ...]`,
+        the best "label" of each text among them where there are labels. Its method `answers`
+        returns what they say as Python objects.
 
     Raises:
         FileNotFoundError: if nothing is at `path`.
-        ValueError: if it is no file of these kinds, or takes no text.
+        ValueError: if it is no file of these kinds, takes no text, or the runtime cannot run it.
     """
     path = os.fspath(path)
-    if os.path.isdir(path):
-        return _load_saved_model(path)
-    return _load_tflite(path, num_threads)
+    return _SavedModelFile(path) if os.path.isdir(path) else _TFLiteFile(path, num_threads)
+
+
+class _TextFile:
+    """What is the same for both kinds of files.
+
+    Attributes:
+        path: str.
+        inputs: names of the inputs, "text" and maybe "text_pair".
+        outputs: names of the outputs.
+        labels: list of str or None, the labels, or the types of the entities.
+        pieces: list of str or None, the vocabulary.
+        has_choices: bool, whether each text comes with several second ones.
+        has_one_label: bool, whether "probabilities" are those of labels that exclude each other.
+    """
+
+    def __call__(self, texts, text_pairs=None):
+        """Returns the outputs, a dict of name to array `[texts, ...]`."""
+        columns = {"text": texts}
+        if text_pairs is not None:
+            columns["text_pair"] = text_pairs
+        if set(self.inputs) != set(columns):
+            what = "pairs of texts" if "text_pair" in self.inputs else "single texts"
+            raise ValueError(f"{self.path} takes {what}. Received: {' and '.join(columns)}")
+        return self._run(columns)
+
+    def answers(self, texts, text_pairs=None):
+        """Returns what the outputs say, one Python object a text.
+
+        Labels, spans cut out of the texts, choices and pieces come as `predict_text` of the models
+        gives them; places are in characters. An embedding comes as float32 `[hidden]`.
+        """
+        texts = list(texts)
+        second = [None] * len(texts) if text_pairs is None else list(text_pairs)
+        if not texts:
+            return []
+        outputs = self(texts, text_pairs)
+        rows = [{name: x[i] for name, x in outputs.items()} for i in range(len(texts))]
+        return [self._answer(*row) for row in zip(rows, texts, second)]
+
+    def _answer(self, row, text, second):
+        """The answer to one text; `row` is a dict of name to array without the batch."""
+        if "embedding" in row:
+            return row["embedding"]
+        if "values" in row:
+            values = row["values"].tolist()
+            return values[0] if len(values) == 1 else values
+        if "answer_start" in row:
+            start, end = int(row["answer_start"].flat[0]), int(row["answer_end"].flat[0])
+            span = cut_span(second, start, end)
+            score = row["score"] if end else row["no_answer_score"]
+            return {"answer": span.pop("text"), **span, "score": float(score.flat[0])}
+        if "entity_starts" in row:
+            return [
+                {
+                    **cut_span(text, row["entity_starts"][i], row["entity_ends"][i]),
+                    "label": self._name(self.labels, row["entity_labels"][i]),
+                    "score": float(row["entity_scores"][i]),
+                }
+                for i in range(int(row["entity_count"]))
+            ]
+        if "mask_starts" in row:
+            return [
+                [
+                    {"token": self._name(self.pieces, piece), "score": float(score)}
+                    for piece, score in zip(row["token_ids"][i], row["scores"][i])
+                ]
+                for i in range(int(row["mask_count"]))
+            ]
+        probabilities = row["probabilities"]
+        best = int(probabilities.argmax())
+        if self.has_choices:
+            return {"index": best, "choice": second[best], "score": float(probabilities[best])}
+        if self.has_one_label:
+            label = row["label"] if "label" in row else self._name(self.labels, best)
+            return {"label": label, "score": float(probabilities[best])}
+        return [
+            {"label": self._name(self.labels, i), "score": float(probabilities[i])}
+            for i in np.argsort(-probabilities, kind="stable")
+            if probabilities[i] > 0.5
+        ]
+
+    def _name(self, names, index):
+        return names[index] if names else str(index)
+
+    def _check_takes_text(self):
+        if "text" not in self.inputs:
+            raise ValueError(
+                f"{self.path} does not take text. Export it with the text interface. "
+                f"Received: a file with the inputs {sorted(self.inputs)}"
+            )
+
+
+class _SavedModelFile(_TextFile):
+    """A SavedModel that takes text; see `load`."""
+
+    def __init__(self, path):
+        import tensorflow as tf
+
+        if not os.path.exists(os.path.join(path, "saved_model.pb")):
+            raise ValueError(f"{path} is not a SavedModel: it holds no saved_model.pb.")
+        self.path = path
+        # A signature alone does not keep its variables alive.
+        self._loaded = tf.saved_model.load(path)
+        self._signature = self._loaded.signatures.get("serving_default")
+        specs = self._signature.structured_input_signature[1] if self._signature else {}
+        self.inputs = list(specs)
+        self._check_takes_text()
+        self.outputs = list(self._signature.structured_outputs)
+        self.has_choices = "text_pair" in specs and specs["text_pair"].shape.rank == 2
+        self.has_one_label = "label" in self.outputs
+        extra = os.path.join(path, "assets.extra")
+        self.labels = _read_lines(os.path.join(extra, "labels.txt"))
+        self.pieces = _read_lines(os.path.join(extra, "vocab.txt"))
+
+    def _run(self, columns):
+        import tensorflow as tf
+
+        inputs = {}
+        for name, column in columns.items():
+            if self.has_choices and name == "text_pair":
+                rows = [[_encode(text) for text in choices] for choices in column]
+                inputs[name] = tf.constant(rows, tf.string, shape=None if rows else [0, 1])
+            else:
+                rows = [_encode(text) for text in column]
+                inputs[name] = tf.constant(rows, tf.string, shape=[len(rows)])
+        outputs = {name: x.numpy() for name, x in self._signature(**inputs).items()}
+        if "label" in outputs:
+            outputs["label"] = np.array([label.decode() for label in outputs["label"]], object)
+        return outputs
+
+
+class _TFLiteFile(_TextFile):
+    """A `.tflite` file that takes text; see `load`."""
+
+    def __init__(self, path, num_threads=1):
+        self.path = path
+        self.interpreter = make_interpreter(path, num_threads)
+        signature = self.interpreter.get_signature_list().get("serving_default", {"inputs": []})
+        self.inputs = signature["inputs"]
+        self._check_takes_text()
+        self.outputs = signature["outputs"]
+        self._runner = self.interpreter.get_signature_runner("serving_default")
+        details = self._runner.get_input_details()
+        self._shapes = {name: detail["shape"].tolist() for name, detail in details.items()}
+        self.max_bytes = self._shapes["text"][1]
+        self.has_choices = self._shapes.get("text_pair", [1])[0] > 1
+        self.has_one_label = not self.has_choices and self._makes("probabilities", "SOFTMAX")
+        self.labels = read_associated(path, "labels.txt")
+        self.pieces = read_associated(path, "vocab.txt")
+
+    def _makes(self, output, operator):
+        """Whether an output, if there is one of this name, comes out of such an operator."""
+        if output not in self.outputs:
+            return False
+        index = self._runner.get_output_details()[output]["index"]
+        operators = self.interpreter._get_ops_details()
+        makers = {i: op for op in operators if op["op_name"] != "DELEGATE" for i in op["outputs"]}
+        while index in makers and makers[index]["op_name"] == "RESHAPE":
+            index = makers[index]["inputs"][0]
+        return index in makers and makers[index]["op_name"] == operator
+
+    def _run(self, columns):
+        rows = []
+        for row in zip(*columns.values()):
+            inputs = {
+                name: self._bytes(name, value if isinstance(value, (list, tuple)) else [value])
+                for name, value in zip(columns, row)
+            }
+            rows.append(self._runner(**inputs))
+        if not rows:
+            details = self._runner.get_output_details()
+            return {
+                name: np.zeros([0, *detail["shape"][1:]], detail["dtype"])
+                for name, detail in details.items()
+            }
+        outputs = {name: np.concatenate([row[name] for row in rows]) for name in self.outputs}
+        if self.has_one_label and self.labels:
+            best = outputs["probabilities"].argmax(axis=-1)
+            outputs["label"] = np.array([self.labels[i] for i in best], object)
+        return outputs
+
+    def _bytes(self, name, texts):
+        count, max_bytes = self._shapes[name]
+        if len(texts) != count:
+            raise ValueError(
+                f"{self.path} takes {count} choices for each text. Received: {len(texts)}"
+            )
+        return np.concatenate([utf8_bytes(text, max_bytes) for text in texts])
 
 
 def make_interpreter(path, num_threads=1):
@@ -40,8 +232,9 @@ def make_interpreter(path, num_threads=1):
 
     Raises:
         FileNotFoundError: if nothing is at `path`.
-        ValueError: if it is no TFLite file.
+        ValueError: if it is no TFLite file, or one that this interpreter cannot run.
     """
+    path = os.fspath(path)
     with open(path, "rb") as file:  # the runtime's own messages do not say what is wrong
         if file.read(8)[4:] != b"TFL3":
             raise ValueError(f"{path} is not a TFLite file.")
@@ -54,19 +247,41 @@ def make_interpreter(path, num_threads=1):
 
         warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
         Interpreter = tf.lite.Interpreter  # noqa: N806
-    interpreter = Interpreter(model_path=path, num_threads=num_threads)
-    interpreter.allocate_tensors()
+    try:
+        interpreter = Interpreter(model_path=path, num_threads=num_threads)
+        interpreter.allocate_tensors()
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be run by {runtime_name()}: the file is damaged, or its operators or "
+            "types are newer than the runtime. Try `pip install -U ai-edge-litert`, or export it "
+            f"with another quantization. Received: {' '.join(str(error).split())}"
+        ) from error
     return interpreter
+
+
+def runtime_name():
+    """Returns the name and the version of the package that `make_interpreter` takes."""
+    for package in ("ai-edge-litert", "tensorflow", "tensorflow-cpu"):
+        try:
+            return f"{package} {metadata.version(package)}"
+        except metadata.PackageNotFoundError:
+            continue
+    return "TensorFlow"
 
 
 def read_labels(path):
     """Returns the labels that stand in a `.tflite` file, list of str; None if it has none."""
+    return read_associated(path, "labels.txt")
+
+
+def read_associated(path, name):
+    """Returns the lines of a file packed into a `.tflite` file, list of str; None without it."""
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:
-        if "labels.txt" not in archive.namelist():
+        if name not in archive.namelist():
             return None
-        return archive.read("labels.txt").decode("utf-8").split("\n")[:-1]
+        return archive.read(name).decode("utf-8").removesuffix("\n").split("\n")
 
 
 def utf8_bytes(text, max_bytes):
@@ -75,7 +290,7 @@ def utf8_bytes(text, max_bytes):
     One that is too long is cut between characters, and spaces fill the last places: by those the
     file knows that it was cut.
     """
-    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    data = _encode(text)
     if len(data) > max_bytes:
         end = max_bytes
         while end > max(max_bytes - 4, 0) and data[end] & 0xC0 == 0x80:  # inside a character
@@ -86,67 +301,24 @@ def utf8_bytes(text, max_bytes):
     return padded
 
 
-def _load_saved_model(path):
-    import tensorflow as tf
+def cut_span(text, start, end):
+    """Returns what stands between two places, counted in UTF-8 bytes, of a text (str or bytes).
 
-    if not os.path.exists(os.path.join(path, "saved_model.pb")):
-        raise ValueError(f"{path} is not a SavedModel: it holds no saved_model.pb.")
-    loaded = tf.saved_model.load(path)
-    names = {}
-    if "serving_default" in loaded.signatures:
-        signature = loaded.signatures["serving_default"]
-        names = signature.structured_input_signature[1]
-
-    def answer(texts, text_pairs=None):
-        inputs = {"text": texts} if text_pairs is None else {"text": texts, "text_pair": text_pairs}
-        inputs = {
-            name: tf.constant([_encode(text) for text in column], tf.string, shape=[len(column)])
-            for name, column in inputs.items()
-        }
-        _check_names(path, names, inputs)
-        outputs = signature(**inputs)
-        labels = [label.decode() for label in outputs["label"].numpy()]
-        return outputs["probabilities"].numpy(), labels
-
-    answer.loaded = loaded  # a signature alone does not keep its variables alive
-    _check_names(path, names)
-    return answer
-
-
-def _load_tflite(path, num_threads):
-    interpreter = make_interpreter(path, num_threads)
-    signature = interpreter.get_signature_list().get("serving_default", {"inputs": []})
-    _check_names(path, signature["inputs"])
-    runner = interpreter.get_signature_runner("serving_default")
-    max_bytes = {name: int(d["shape"][1]) for name, d in runner.get_input_details().items()}
-    labels = read_labels(path)
-
-    def answer(texts, text_pairs=None):
-        columns = (
-            {"text": texts} if text_pairs is None else {"text": texts, "text_pair": text_pairs}
-        )
-        _check_names(path, max_bytes, columns)
-        rows = []
-        for row in zip(*columns.values()):
-            inputs = {name: utf8_bytes(text, max_bytes[name]) for name, text in zip(columns, row)}
-            rows.append(runner(**inputs)["probabilities"][0])
-        best = [int(row.argmax()) for row in rows]
-        return np.array(rows), [labels[i] if labels else str(i) for i in best]
-
-    return answer
+    Returns:
+        Dict of "text" and of "start" and "end", places in characters.
+    """
+    errors = "replace" if isinstance(text, bytes) else "surrogatepass"
+    data = _encode(text)
+    before, span = (part.decode("utf-8", errors) for part in (data[:start], data[start:end]))
+    return {"text": span, "start": len(before), "end": len(before) + len(span)}
 
 
 def _encode(text):
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 
-def _check_names(path, names, given=None):
-    """Raises unless the inputs given are those that the file takes."""
-    if "text" not in names:
-        raise ValueError(
-            f"{path} does not take text. Export it with the text interface. "
-            f"Received: a file with the inputs {sorted(names)}"
-        )
-    if given is not None and set(names) != set(given):
-        what = "pairs of texts" if "text_pair" in names else "single texts"
-        raise ValueError(f"{path} takes {what}. Received: {' and '.join(given)}")
+def _read_lines(path):
+    if not os.path.isfile(path):
+        return None
+    with open(path, encoding="utf-8", newline="\n") as file:
+        return file.read().removesuffix("\n").split("\n")

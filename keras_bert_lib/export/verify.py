@@ -47,8 +47,8 @@ def verify(path, model, texts, text_pairs=None, labels=None, batch_size=32):
         return parts
 
     parts = batches(answer)
-    probabilities = np.concatenate([part for part, _ in parts])  # [n, c]
-    found = [label for _, part in parts for label in part]
+    probabilities = np.concatenate([part["probabilities"] for part in parts])  # [n, c]
+    found = [label for part in parts for label in part["label"]]
     seconds = []
     for row in zip(*columns):
         if len(seconds) == _TIMED_TEXTS:

@@ -48,11 +48,12 @@ def test_answers_are_those_of_keras(classifier, held_out, files, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_hostile_texts_are_answered_as_by_keras(classifier, files, kind):
-    found, labels = stock_runtime.load(files[kind])(HOSTILE)
+    outputs = stock_runtime.load(files[kind])(HOSTILE)
+    found = outputs["probabilities"]
     expected = probabilities_of(classifier, HOSTILE)
     tolerance = {"saved_model": 1e-6, "none": 1e-6, "float16": 5e-3, "dynamic_int8": 0.1}[kind]
     np.testing.assert_allclose(found, expected, atol=tolerance)
-    assert labels == [classifier.labels[i] for i in found.argmax(axis=-1)]
+    assert outputs["label"].tolist() == [classifier.labels[i] for i in found.argmax(axis=-1)]
 
 
 @pytest.mark.parametrize("kind", ["saved_model", "none"])
@@ -60,7 +61,7 @@ def test_a_megabyte(classifier, files, kind):
     text = "the café is fine " * 60_000
     # A TFLite file reads the bytes that it has room for; a character cut in two vanishes.
     read = text if kind == "saved_model" else text.encode()[:512]
-    found, _ = stock_runtime.load(files[kind])([text])
+    found = stock_runtime.load(files[kind])([text])["probabilities"]
     np.testing.assert_allclose(found, probabilities_of(classifier, [read]), atol=1e-6)
 
 
@@ -86,10 +87,10 @@ def test_cut_texts_are_said_to_be_cut(files):
 def test_answers_do_not_depend_on_batch_mates(files, held_out):
     answer = stock_runtime.load(files["saved_model"])
     texts = held_out[0][:40]
-    together, _ = answer(texts)
-    alone = np.concatenate([answer([text])[0] for text in texts])
+    together = answer(texts)["probabilities"]
+    alone = np.concatenate([answer([text])["probabilities"] for text in texts])
     np.testing.assert_allclose(together, alone, atol=1e-6)
-    assert answer([])[0].shape == (0, 2)
+    assert answer([])["probabilities"].shape == (0, 2)
 
 
 def test_saved_model_needs_tensorflow_alone(files, held_out):
@@ -111,7 +112,7 @@ print(json.dumps([label.decode() for label in outputs["label"].numpy()]))
         check=True,
     )
     labels = json.loads(result.stdout.splitlines()[-1])
-    assert labels == stock_runtime.load(files["saved_model"])(texts)[1]
+    assert labels == stock_runtime.load(files["saved_model"])(texts)["label"].tolist()
 
 
 @pytest.mark.parametrize("kind", ["saved_model", "none"])
@@ -126,7 +127,7 @@ def test_pairs(classifier, tmp_path, kind):
     cut = lambda text: text.encode()[:256] if kind == "none" else text  # noqa: E731
     inputs = classifier.tokenizer([cut(t) for t in texts], [cut(p) for p in pairs])
     expected = keras.ops.softmax(classifier.predict_on_batch(inputs))
-    found, _ = stock_runtime.load(path)(texts, pairs)
+    found = stock_runtime.load(path)(texts, pairs)["probabilities"]
     np.testing.assert_allclose(found, expected, atol=1e-6)
     with pytest.raises(ValueError, match="takes pairs"):
         stock_runtime.load(path)(texts)
@@ -138,7 +139,7 @@ def test_half_precision_models_leave_as_float32(classifier, held_out, tmp_path):
     half.set_weights(classifier.get_weights())
     kbl.export.tflite(half, tmp_path / "half.tflite", quantization="none")
     texts = held_out[0][:20]
-    found, _ = stock_runtime.load(tmp_path / "half.tflite")(texts)
+    found = stock_runtime.load(tmp_path / "half.tflite")(texts)["probabilities"]
     np.testing.assert_allclose(found, probabilities_of(classifier, texts), atol=1e-6)
 
 
@@ -160,7 +161,7 @@ def test_nothing_written_is_lost(classifier, tmp_path, monkeypatch, kind):
         with pytest.raises(OSError, match="No space left"):
             export(classifier, path, overwrite=True)
     assert sorted(file.name for file in tmp_path.rglob("*")) == before
-    assert stock_runtime.load(path)(["a fine day"])[1] == ["pos"]
+    assert stock_runtime.load(path)(["a fine day"])["label"].tolist() == ["pos"]
     with pytest.raises(FileExistsError, match="overwrite=True"):
         export(classifier, path)
 
@@ -175,7 +176,7 @@ def test_bad_arguments(classifier, files, tmp_path):
         kbl.export.tflite(classifier, path, max_bytes=0)
     with pytest.raises(ValueError, match=r"between 3 and 128.*Received: 129"):
         kbl.export.tflite(classifier, path, max_length=129)
-    with pytest.raises(ValueError, match=r"must be a BertClassifier.*Received: BertEncoder"):
+    with pytest.raises(ValueError, match=r"model of a task.*Received: BertEncoder"):
         kbl.export.saved_model(classifier.encoder, tmp_path / "1")
     bare = kbl.BertClassifier(kbl.BertEncoder(classifier.config), num_classes=2)
     with pytest.raises(ValueError, match="has no tokenizer"):

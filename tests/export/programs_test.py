@@ -32,7 +32,7 @@ def test_program(classifier, held_out, tmp_path, program, output):
     assert f"Wrote {tmp_path / output}." in done.stdout
     texts = held_out[0][:20]
     expected = [answer["label"] for answer in classifier.predict_text(texts)]
-    assert stock_runtime.load(tmp_path / output)(texts)[1] == expected
+    assert stock_runtime.load(tmp_path / output)(texts)["label"].tolist() == expected
 
     # A second time, over what stands there: one line, no traceback.
     done = run(program, f"--model={tmp_path / 'model'}", f"--output={tmp_path / output}")

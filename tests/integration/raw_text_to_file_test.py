@@ -79,7 +79,7 @@ def test_raw_text_to_file(tmp_path):
     kbl.export.saved_model(classifier, tmp_path / "serving" / "1")
     kbl.export.tflite(classifier, tmp_path / "model.tflite")
     for path in (tmp_path / "serving" / "1", tmp_path / "model.tflite"):
-        probabilities, labels = stock_runtime.load(path)(texts)
-        assert labels == [answer["label"] for answer in expected]
+        outputs = stock_runtime.load(path)(texts)
+        assert outputs["label"].tolist() == [answer["label"] for answer in expected]
         scores = [answer["score"] for answer in expected]
-        np.testing.assert_allclose(probabilities.max(axis=-1), scores, atol=0.02)
+        np.testing.assert_allclose(outputs["probabilities"].max(axis=-1), scores, atol=0.02)
