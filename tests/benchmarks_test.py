@@ -163,22 +163,25 @@ def test_tokenizer_of_peers(tmp_path, vocab):
     assert rows["keras_bert_lib, tf.data, use_tf_text"][5] == "100.00%"
 
 
-def text_to_label(tmp_path, vocab, rows):
+def tflite(tmp_path, vocab, rows, model_class, **options):
     config = kbl.BertConfig(
         vocab_size=len(kbl.text.load_vocabulary(vocab)),
         hidden_size=16,
         num_layers=1,
         num_heads=2,
         intermediate_size=32,
+        initializer_range=0.5,  # answers that differ from text to text
     )
-    kbl.BertEncoder(config).save_pretrained(tmp_path / "model")
-    (tmp_path / "model" / "vocab.txt").write_text(vocab.read_text("utf-8"), "utf-8")
+    encoder = kbl.BertEncoder(config, use_pooler=model_class is kbl.BertClassifier)
+    model = model_class(encoder, tokenizer=kbl.BertTokenizer(vocab), **options)
+    model.save_pretrained(tmp_path / "model")
     texts = tmp_path / "texts.tsv"
-    lines = [f"{sentence}\t{i % 2}\n" for i, sentence in enumerate(SENTENCES * 20)]
+    lines = [f"{' '.join(SENTENCES[i % 4 :])}\t{i % 2}\n" for i in range(80)]
     texts.write_text("".join(["sentence\tlabel\n", *lines]))
     return run(
-        "text_to_label.py",
+        "tflite.py",
         f"--rows={','.join(rows)}",
+        f"--reference={rows[0]}",
         f"--model={tmp_path / 'model'}",
         f"--texts={texts}",
         f"--train={texts}",
@@ -187,23 +190,31 @@ def text_to_label(tmp_path, vocab, rows):
     )
 
 
-def test_text_to_label(tmp_path, vocab):
-    rows = table(text_to_label(tmp_path, vocab, ["none", "keras"]))
-    assert list(rows) == ["keras_bert_lib, TFLite none", "keras_bert_lib, predict_text"]
-    for megabytes, agreement, *times in rows.values():
-        assert float(megabytes) >= 0
-        assert agreement == "100.0%"
-        assert len(times) == 3
-    assert all(cell.endswith("(1.00)") for cell in rows["keras_bert_lib, TFLite none"][2:])
+def test_tflite(tmp_path, vocab):
+    output = tflite(tmp_path, vocab, ["none", "dynamic_int8"], kbl.BertClassifier, num_classes=2)
+    rows = table(output)
+    assert list(rows) == ["keras_bert_lib, TFLite none", "keras_bert_lib, TFLite dynamic_int8"]
+    for megabytes, accuracy, agreement, *times in rows.values():
+        assert float(megabytes) > 0
+        assert accuracy.endswith("%")
+        assert agreement == "100.00%"
+        assert len(times) == 4
+    assert all(cell.endswith("(1.00)") for cell in rows["keras_bert_lib, TFLite none"][3:])
 
 
 @pytest.mark.slow
 @pytest.mark.parity
-def test_text_to_label_of_peers(tmp_path, vocab):
-    pytest.importorskip("keras_hub")
-    rows = table(text_to_label(tmp_path, vocab, ["keras", "keras_hub", "torch"]))
-    assert len(rows) == 3
-    assert all(agreement == "100.0%" for _, agreement, *_ in rows.values())
+@pytest.mark.parametrize("model_class", [kbl.BertClassifier, kbl.BertTextEmbedder])
+def test_tflite_of_peers(tmp_path, vocab, model_class):
+    for package in ("keras_hub", "onnx", "onnxruntime", "transformers"):
+        pytest.importorskip(package)
+    rows = ["none", "saved_model", "torch", "onnx", "keras_hub_litert"]
+    options = {"num_classes": 2} if model_class is kbl.BertClassifier else {}
+    rows = table(tflite(tmp_path, vocab, rows, model_class, **options))
+    assert len(rows) == 5
+    # The same label for each text, or the same embedding.
+    which = 2 if model_class is kbl.BertClassifier else 1
+    assert {cells[which] for cells in rows.values()} <= {"100.00%", "1.0000"}
 
 
 def load(libraries):
