@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_bert_lib.export import metadata as tflite_metadata
 from keras_bert_lib.export import tflite_file
 from keras_bert_lib.export.calibration_samples import calibration_samples
 from keras_bert_lib.export.saved_model import write_saved_model
@@ -41,7 +42,7 @@ def tflite(
 
     - of a `BertClassifier` `probabilities` float32 `[1, classes]`, for several labels too, or
       `values` float32 `[1, outputs]` for a regression; the labels stand in the file's `labels.txt`
-      (a `.tflite` is a zip archive, too);
+      (a `.tflite` is a zip archive, too), and the vocabulary in `vocab.txt`;
     - of a `BertTextEmbedder` `embedding` float32 `[1, hidden]`;
     - of a `BertMultipleChoice` `probabilities` float32 `[1, choices]`; its `text_pair` is int32
       `[choices, max_bytes]`, its token ids `[choices, max_length]`;
@@ -68,7 +69,8 @@ def tflite(
         choices: int, the number of choices of a `BertMultipleChoice`.
         calibration_texts: list of str, texts as the model will see them; of `(text, text_pair)`
             where it takes pairs; of `(text, [choice, ...])` for multiple choice.
-        metadata: reserved.
+        metadata: dict of str, what the file says of itself, with any of "name", "description",
+            "author", "license" and "version" (the model's); name and description have defaults.
         error_report: reserved.
         overwrite: bool, whether to replace what stands at `path`.
 
@@ -89,6 +91,7 @@ def tflite(
             f"`max_bytes` must be at least {_LEAST_BYTES}, to hold a few characters of text. "
             f"Received: {max_bytes!r}"
         )
+    tflite_metadata.check_metadata(metadata)
     check_free(path, overwrite)
     # Where shapes are fixed, each token costs, also those that are padding.
     most = None if interface == "text" else 128
@@ -124,8 +127,7 @@ def tflite(
         content = converter.convert()
 
     tflite_file.check_builtin_only(content)
-    if module.answers.labels:
-        content = tflite_file.with_labels(content, module.answers.labels)
+    content = tflite_metadata.attach(content, model, module.answers.labels, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -1,11 +1,6 @@
-"""Reads the operators of TFLite files, and adds labels to them."""
-
-import io
-import zipfile
+"""Reads the operators of TFLite files."""
 
 from tensorflow.lite.python import schema_py_generated as schema
-
-LABELS = "labels.txt"
 
 
 def operators(content):
@@ -42,20 +37,3 @@ def check_builtin_only(content):
         raise RuntimeError(
             f"The converted graph needs operators that no stock runtime has: {custom}"
         )
-
-
-def with_labels(content, labels):
-    """Returns the file with `labels.txt` appended, one label a line, as TFLite's tools do.
-
-    Args:
-        content: bytes of the file.
-        labels: list of str.
-
-    Returns:
-        bytes: a TFLite file that is a zip archive, too. The same inputs give the same bytes.
-    """
-    file = io.BytesIO(content)
-    with zipfile.ZipFile(file, "a", zipfile.ZIP_STORED) as archive:
-        # A fixed date: files are to be reproducible.
-        archive.writestr(zipfile.ZipInfo(LABELS, (1980, 1, 1, 0, 0, 0)), "\n".join(labels) + "\n")
-    return file.getvalue()
