@@ -99,6 +99,32 @@ def model_class(checkpoint):
     return models.BertClassifier
 
 
+def load_model(path):
+    """Loads the model of any task in a model directory, by the head it has.
+
+    What was only pretrained fills in masks.
+
+    Raises:
+        ValueError: Where the directory holds an encoder alone, or no tokenizer.
+    """
+    from keras_bert_lib.checkpoints import open_checkpoint
+    from keras_bert_lib.models import BertEncoder, BertMaskedLM, BertPretrainer
+
+    kind = model_class(open_checkpoint(path))
+    if kind is BertEncoder:
+        raise ValueError(
+            f"{path} holds a BertEncoder, which has no task. Fine-tune it first: "
+            f"keras-bert finetune --model {path} --train FILE --output DIR."
+        )
+    model = (BertMaskedLM if kind is BertPretrainer else kind).from_pretrained(path)
+    if model.tokenizer is None:
+        raise ValueError(
+            f"{path} has no vocab.txt and no tokenizer.json, so it takes no text. Copy there the "
+            "one it was trained with."
+        )
+    return model
+
+
 def load_classifier(path):
     """Loads the `BertClassifier` in a model directory.
 

@@ -15,6 +15,15 @@ from keras_bert_lib.models import (
     BertTokenClassifier,
 )
 from keras_bert_lib.models.bert_classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+from keras_bert_lib.models.bert_masked_lm import mask_tokenizer
+from keras_bert_lib.models.windows import model_inputs, of_windows
+
+# What there is room for in the answers of a BertTokenClassifier.
+_MOST_ENTITIES = 64
+
+# What there is room for in the answers of a BertMaskedLM.
+_MOST_MASKS = 8
+_MOST_FILLS = 5
 
 
 class TaskAnswers:
@@ -122,37 +131,54 @@ class EmbeddingAnswers(TaskAnswers):
 
 
 class EntityAnswers(TaskAnswers):
-    """The entities in a text; for token ids "logits" float32 `[b, s, labels]`."""
+    """The entities in a text; for token ids "logits" float32 `[b, s, labels]`.
+
+    "entity_starts", "entity_ends" (byte offsets), "entity_labels" (which type) int32,
+    "entity_scores" float32, and "entity_types" string, each `[b, 64]`: 0, -1 and "" where there is
+    none; "entity_count" int32 `[b]`.
+    """
 
     pairs = False
 
+    @property
+    def labels(self):
+        return self.model.entity_types
+
     def of_tokens(self, tokens):
-        """Answers for token ids; see the class."""
         return {"logits": self.model(tokens, training=False)}
 
     def of_texts(self, text, text_pair=None):
-        """Answers for texts; see the class."""
-        raise ValueError(
-            "A BertTokenClassifier cannot be exported with texts for inputs yet. "
-            'Received: interface="text"'
+        windows = self.model.windows(text, self.max_length)
+        tokens = model_inputs(windows)
+        del tokens["segment_ids"]  # all 0, which is what the model takes for none
+        logits = self.model(tokens, training=False)
+        num_texts = text.shape[0] or tf.shape(text)[0]
+        answers = self.model.decode(
+            logits, windows, "byte_offsets", num_texts, self.max_length, _MOST_ENTITIES
         )
+        types = tf.gather(["", *self.labels], answers["entity_labels"] + 1)
+        truncated = tf.maximum(answers["truncated"], _of_texts(windows, num_texts))
+        return answers | {"entity_types": types, "truncated": truncated}
 
 
 class SpanAnswers(TaskAnswers):
-    """Where the answer stands; for token ids "start_logits", "end_logits" float32 `[b, s]`."""
+    """Where the answer stands; for token ids "start_logits", "end_logits" float32 `[b, s]`.
+
+    "answer_start", "answer_end" int32 `[b, 1]`, byte offsets into the second text, both 0 for no
+    answer; "score" float32 `[b, 1]`, the probability, and "no_answer_score" float32 `[b]`.
+    """
 
     pairs = True
 
     def of_tokens(self, tokens):
-        """Answers for token ids; see the class."""
         return self.model(tokens, training=False)
 
-    def of_texts(self, text, text_pair=None):
-        """Answers for texts; see the class."""
-        raise ValueError(
-            "A BertQuestionAnswerer cannot be exported with texts for inputs yet. "
-            'Received: interface="text"'
-        )
+    def of_texts(self, text, text_pair):
+        windows = self.model.windows(text, text_pair, self.max_length)
+        outputs = self.model(model_inputs(windows), training=False)
+        num_texts = text.shape[0] or tf.shape(text)[0]
+        answers = self.model.decode(outputs, windows, "byte_offsets", num_texts)
+        return answers | {"truncated": _of_texts(windows, num_texts)}
 
 
 class ChoiceAnswers(TaskAnswers):
@@ -182,24 +208,75 @@ class ChoiceAnswers(TaskAnswers):
         tokens = {
             name: tf.reshape(x, [batch, choices, tf.shape(x)[1]]) for name, x in tokens.items()
         }
-        return {**self.of_tokens(tokens), "truncated": tf.reduce_max(truncated, axis=1)}
+        probabilities = tf.reshape(self.of_tokens(tokens)["probabilities"], [batch, choices])
+        return {"probabilities": probabilities, "truncated": tf.reduce_max(truncated, axis=1)}
 
 
 class FillAnswers(TaskAnswers):
-    """What stands at each [MASK]; for token ids "logits" float32 `[b, s, vocab]`."""
+    """What may stand at each [MASK]; for token ids "logits" float32 `[b, s, vocab]`.
+
+    For texts "token_ids" int32 and "scores" float32 `[b, 8, 5]`, the most probable pieces for each
+    [MASK], "mask_starts" and "mask_ends" int32 `[b, 8]`, its bytes, and "mask_count" int32 `[b]`;
+    places that are not used are 0.
+    """
 
     pairs = False
+
+    def __init__(self, model, max_length):
+        super().__init__(model, max_length)
+        self.tokenizer = mask_tokenizer(model.tokenizer)
 
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
         return {"logits": self.model(tokens, training=False)}
 
     def of_texts(self, text, text_pair=None):
-        """Answers for texts; see the class."""
-        raise ValueError(
-            "A BertMaskedLM cannot be exported with texts for inputs yet. "
-            'Received: interface="text"'
-        )
+        """Answers for texts; see the class. Those past the eighth [MASK] count as cut."""
+        tokens = self.tokenize(text, return_offsets=True)
+        truncated, offsets = tokens.pop("truncated"), tokens.pop("byte_offsets")  # [b, s, 2]
+        del tokens["char_offsets"]
+        batch = text.shape[0] or -1
+        is_mask = tf.where(tf.equal(tokens["token_ids"], self.tokenizer.mask_token_id), 1, 0)
+        total = tf.reduce_sum(is_mask, axis=1)  # [b]
+        count = tf.minimum(total, _MOST_MASKS)
+        # Where the first, the second, ... [MASK] stands.
+        number = tf.expand_dims(tf.cumsum(is_mask, axis=1) * is_mask, 1)  # [b, 1, s] from 1
+        order = tf.reshape(tf.range(1, _MOST_MASKS + 1), [1, -1, 1])
+        is_it = tf.where(tf.equal(number, order), 1, 0)  # [b, 8, s]
+        places = tf.range(tf.shape(is_mask)[1])
+
+        def at_masks(x):  # [b or 1, s] to [b, 8]
+            places = tf.reduce_sum(is_it * tf.expand_dims(x, 1), axis=-1)
+            return tf.reshape(places, [batch, _MOST_MASKS])
+
+        # The vocabulary's scores are the greater part of the work: for as many as there are.
+        used = tf.maximum(tf.reduce_max(tf.concat([count, [1]], 0)), 1)
+        positions = at_masks(tf.expand_dims(places, 0))[:, :used]  # [b, p]
+        logits = self.model({**tokens, "masked_positions": positions}, training=False)
+        # Embeddings that have no piece are none to give.
+        scores = tf.nn.softmax(logits)[:, :, : self.tokenizer.vocabulary_size]  # [b, p, v]
+        scores, token_ids = tf.math.top_k(scores, k=_MOST_FILLS)  # each [b, p, 5]
+        is_used = tf.expand_dims(tf.range(used), 0) < tf.expand_dims(count, 1)
+        is_used = tf.expand_dims(tf.where(is_used, 1, 0), 2)  # [b, p, 1]
+
+        def lay(x):
+            padded = tf.pad(x, [[0, 0], [0, _MOST_MASKS - used], [0, 0]])
+            return tf.reshape(padded, [batch, _MOST_MASKS, _MOST_FILLS])
+
+        return {
+            "mask_starts": at_masks(offsets[:, :, 0]),
+            "mask_ends": at_masks(offsets[:, :, 1]),
+            "token_ids": lay(token_ids * is_used),
+            "scores": lay(scores * tf.cast(is_used, tf.float32)),
+            "mask_count": count,
+            "truncated": tf.maximum(truncated, tf.where(total > count, 1, 0)),
+        }
+
+
+def _of_texts(windows, num_texts):
+    """Returns "truncated" of the texts, int32 `[t]`: 1 where it is so of a window."""
+    truncated = of_windows(windows["truncated"], windows["text_index"], num_texts, 0)
+    return tf.reduce_max(truncated, axis=1)
 
 
 # The class of the model, or of a BertClassifier the problem.

@@ -1,10 +1,10 @@
 """Classification of texts and of pairs of texts."""
 
 import keras
-import numpy as np
 from keras import ops
 
 from keras_bert_lib.models.labelled_model import LabelledModel
+from keras_bert_lib.models.texts import batches_of_like_length, check_pairs, check_texts
 
 # As `transformers` calls them.
 SINGLE_LABEL = "single_label_classification"
@@ -108,18 +108,21 @@ class BertClassifier(LabelledModel):
         pooled = self.encoder(inputs, training=training)["pooled_output"]  # [b, h]
         return self.classifier(self.dropout_layer(pooled, training=training))
 
-    def predict_text(self, texts, text_pairs=None, batch_size=32):
+    def predict_text(self, texts, text_pairs=None, batch_size=32, threshold=0.5):
         """Classifies texts.
 
         Args:
             texts: list of str.
             text_pairs: list of str of the same length, for pairs, or None.
             batch_size: int, number of texts that are computed at once.
+            threshold: float, above which probability a text has a label, where it may have
+                several.
 
         Returns:
-            List of dicts, one a text, with the best class's name `label` and its probability
-            `score`. For several labels or a regression the dicts have only `scores`, a dict from
-            each label to its probability or to its number.
+            List with one answer a text. For a single label a dict with the best class's name
+            `label` and its probability `score`; for several a list of such dicts, the most
+            probable first; for a regression the number, float, or a list of them where there are
+            more.
 
         Raises:
             ValueError: if the model has no tokenizer, or the lists do not fit each other.
@@ -134,41 +137,34 @@ class BertClassifier(LabelledModel):
             classifier.predict_text(["fine"])  # [{"label": "pos", "score": 0.51}]
             ```
         """
-        if self.tokenizer is None:
-            raise ValueError(
-                "`predict_text` needs a tokenizer. Give one to the constructor, "
-                "`BertClassifier(encoder, tokenizer=tokenizer)`, or set `classifier.tokenizer`. "
-                "Received: tokenizer=None"
-            )
+        tokenizer = self._tokenizer_for("predict_text")
         texts = check_texts(texts, "texts")
-        if text_pairs is not None:
-            text_pairs = check_texts(text_pairs, "text_pairs")
-            if len(text_pairs) != len(texts):
-                raise ValueError(
-                    "`text_pairs` must be as long as `texts`. "
-                    f"Received: {len(texts)} texts, {len(text_pairs)} text_pairs"
-                )
-        # Texts of like length share a batch, so that little of it is padding.
         lengths = [len(text) for text in texts]
         if text_pairs is not None:
+            text_pairs = check_pairs(texts, text_pairs, "text_pairs")
             lengths = [length + len(pair) for length, pair in zip(lengths, text_pairs)]
-        order = np.argsort(lengths, kind="stable")
-        max_length = min(self.tokenizer.max_length, self.config.max_position_embeddings)
-        results = [None] * len(texts)
-        for start in range(0, len(texts), batch_size):
-            batch = order[start : start + batch_size]
-            inputs = self.tokenizer(
+        max_length = min(tokenizer.max_length, self.config.max_position_embeddings)
+        answers = [None] * len(texts)
+        for batch in batches_of_like_length(lengths, batch_size):
+            inputs = tokenizer(
                 [texts[i] for i in batch],
                 None if text_pairs is None else [text_pairs[i] for i in batch],
                 max_length=max_length,
             )
             logits = self.predict_on_batch(inputs)[: len(batch)]  # [b, c]
             for i, row in zip(batch, ops.convert_to_numpy(self._scores(logits))):
-                best = int(row.argmax())
-                results[i] = {"label": self.labels[best], "score": float(row[best])}
-                if self.problem_type != SINGLE_LABEL:
-                    results[i] = {"scores": dict(zip(self.labels, row.tolist()))}
-        return results
+                answers[i] = self._answer(row, threshold)
+        return answers
+
+    def _answer(self, scores, threshold):
+        """Returns what the scores `[c]` of a text say, as `predict_text` gives it."""
+        if self.problem_type == REGRESSION:
+            return float(scores[0]) if len(scores) == 1 else scores.tolist()
+        best_first = (-scores).argsort(kind="stable")
+        ranked = [{"label": self.labels[i], "score": float(scores[i])} for i in best_first]
+        if self.problem_type == SINGLE_LABEL:
+            return ranked[0]
+        return [answer for answer in ranked if answer["score"] > threshold]
 
     def _scores(self, logits):
         """Returns what `logits` `[b, c]` say to the user: probabilities, or numbers as they are."""
@@ -189,17 +185,3 @@ class BertClassifier(LabelledModel):
     def _from_checkpoint(cls, config, checkpoint, **kwargs):
         kwargs.setdefault("problem_type", checkpoint.config.get("problem_type"))
         return super()._from_checkpoint(config, checkpoint, **kwargs)
-
-
-def check_texts(texts, name):
-    """Returns the argument called `name` as a list of strings."""
-    if isinstance(texts, (str, bytes)):
-        raise ValueError(
-            f"`{name}` must be a list of strings; put a single text in a list. "
-            f"Received: {name}={texts!r}"
-        )
-    texts = list(texts)
-    for i, text in enumerate(texts):
-        if not isinstance(text, (str, bytes)):
-            raise ValueError(f"`{name}` must hold strings only. Received at index {i}: {text!r}")
-    return texts

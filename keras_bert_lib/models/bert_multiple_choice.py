@@ -1,10 +1,12 @@
 """Which of several texts fits."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_bert_lib.models.bert_encoder import check_inputs
 from keras_bert_lib.models.task_model import TaskModel, logits_layer
+from keras_bert_lib.models.texts import batches_of_like_length, check_texts
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -82,6 +84,59 @@ class BertMultipleChoice(TaskModel):
         pooled = self.encoder(flat, training=training)["pooled_output"]  # [b * c, h]
         logits = self.classifier(self.dropout_layer(pooled, training=training))  # [b * c, 1]
         return ops.reshape(logits, (-1, ops.shape(token_ids)[1]))
+
+    def predict_text(self, texts, choices, batch_size=32):
+        """Chooses for each text one of its choices.
+
+        Args:
+            texts: list of str.
+            choices: list of lists of str, the choices for each text. One may have more than
+                another.
+            batch_size: int, number of choices that are computed at once.
+
+        Returns:
+            List of dicts, one a text, with the `index` of the choice that fits best, int, itself,
+            `choice`, and its probability among them, `score`.
+
+        Raises:
+            ValueError: if the model has no tokenizer, or a text no choices.
+
+        Example:
+            ```python
+            import keras_bert_lib as kbl
+
+            tokenizer = kbl.BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "fine"])
+            encoder = kbl.BertEncoder(kbl.BertConfig.from_size("tiny", vocab_size=6))
+            chooser = kbl.BertMultipleChoice(encoder, tokenizer=tokenizer)
+            chooser.predict_text(["Is it fine?"], [["fine", "not so fine"]])
+            # [{"index": 0, "choice": "fine", "score": 0.52}]
+            ```
+        """
+        tokenizer = self._tokenizer_for("predict_text")
+        texts = check_texts(texts, "texts")
+        choices = [check_texts(row, f"choices[{i}]") for i, row in enumerate(choices)]
+        if len(choices) != len(texts) or not all(choices):
+            raise ValueError(
+                "`choices` must hold at least one choice for each text. "
+                f"Received: {len(texts)} texts, numbers of choices {[len(x) for x in choices]}"
+            )
+        rows = [(text, x) for text, row in zip(texts, choices) for x in row]
+        logits = np.zeros([len(rows)], "float32")
+        max_length = min(tokenizer.max_length, self.config.max_position_embeddings)
+        for batch in batches_of_like_length([len(a) + len(b) for a, b in rows], batch_size):
+            first, second = zip(*(rows[i] for i in batch))
+            inputs = tokenizer(list(first), list(second), max_length=max_length)
+            inputs = {name: ops.expand_dims(x, 1) for name, x in inputs.items()}  # [b, 1, s]
+            logits[batch] = ops.convert_to_numpy(self.predict_on_batch(inputs))[: len(batch), 0]
+        answers = []
+        ends = np.cumsum([len(row) for row in choices])
+        for row, end in zip(choices, ends):
+            scores = logits[end - len(row) : end]  # [c]
+            scores = np.exp(scores - scores.max())
+            scores /= scores.sum()
+            best = int(scores.argmax())
+            answers.append({"index": best, "choice": row[best], "score": float(scores[best])})
+        return answers
 
     def get_config(self):
         """Returns the arguments of the constructor."""

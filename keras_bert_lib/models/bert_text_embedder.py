@@ -8,10 +8,10 @@ from absl import logging
 from keras import ops
 
 from keras_bert_lib.checkpoints import sentence_transformers
-from keras_bert_lib.models.bert_classifier import check_texts
 from keras_bert_lib.models.bert_encoder import BertEncoder
 from keras_bert_lib.models.pretrained_model import read_tokenizer
 from keras_bert_lib.models.task_model import TaskModel
+from keras_bert_lib.models.texts import check_texts
 
 POOLINGS = ("mean", "cls", "max")
 # Texts that are tokenized at once: characters of all of them together. A text counts as 64 at
@@ -134,12 +134,7 @@ class BertTextEmbedder(TaskModel):
         """
         if isinstance(texts, str):
             return self.encode([texts], batch_size, show_progress)[0]
-        if self.tokenizer is None:
-            raise ValueError(
-                "`encode` needs a tokenizer. Give one to the constructor, "
-                "`BertTextEmbedder(encoder, tokenizer=tokenizer)`, or set `embedder.tokenizer`. "
-                "Received: tokenizer=None"
-            )
+        self._tokenizer_for("encode")
         if not isinstance(batch_size, int) or batch_size < 1:
             raise ValueError(
                 f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}"

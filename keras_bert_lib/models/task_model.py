@@ -46,6 +46,16 @@ class TaskModel(PretrainedModel):
         # Past Keras, which takes it for a layer, and a built model may not get new ones.
         object.__setattr__(self, name, value)
 
+    def _tokenizer_for(self, method):
+        """Returns the tokenizer; raises where the model has none, which `method` (str) needs."""
+        if self.tokenizer is None:
+            raise ValueError(
+                f"`{method}` needs a tokenizer. Give one to the constructor, "
+                f"`{type(self).__name__}(encoder, tokenizer=tokenizer)`, or set "
+                "`model.tokenizer`. Received: tokenizer=None"
+            )
+        return self.tokenizer
+
     def _defaults(self):
         """Returns `loss`, `loss_weights` and `metrics` as `keras.Model.compile` takes them."""
         raise NotImplementedError

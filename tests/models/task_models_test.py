@@ -9,6 +9,7 @@ import numpy as np
 from absl.testing import parameterized
 
 import keras_bert_lib as kbl
+from keras_bert_lib.models.bert_classifier import MULTI_LABEL
 from tests.models.small_models import pretraining_batch, small_config, small_encoder
 
 BATCH = pretraining_batch()
@@ -135,20 +136,82 @@ class TaskModelsTest(parameterized.TestCase):
             at_masks, np.take_along_axis(everywhere, positions, axis=1), atol=1e-5
         )
 
-    def test_scores_of_other_problems(self):
+    def test_several_labels_are_those_above_the_threshold(self):
         tokenizer = kbl.BertTokenizer(VOCABULARY)
         texts = ["a b", "ab a b a", "b"]
-        arguments = {"tokenizer": tokenizer, "labels": ["x", "y"]}
-        for problem_type, activation in (
-            ("regression", lambda x: x),
-            ("multi_label_classification", lambda x: 1 / (1 + np.exp(-x))),
-        ):
-            model = make(kbl.BertClassifier, arguments | {"problem_type": problem_type})
-            for text, result in zip(texts, model.predict_text(texts, batch_size=2), strict=True):
-                expected = activation(np.asarray(model(tokenizer([text]))[0]))
-                self.assertEqual(list(result), ["scores"])
-                self.assertEqual(list(result["scores"]), ["x", "y"])
-                np.testing.assert_allclose(list(result["scores"].values()), expected, atol=1e-5)
+        model = make(
+            kbl.BertClassifier,
+            {"tokenizer": tokenizer, "labels": ["x", "y"], "problem_type": MULTI_LABEL},
+            initializer_range=1.0,
+        )
+        for threshold in (0.0, 0.5):
+            answers = model.predict_text(texts, batch_size=2, threshold=threshold)
+            for text, answer in zip(texts, answers, strict=True):
+                scores = 1 / (1 + np.exp(-np.asarray(model(tokenizer([text]))[0])))
+                kept = sorted(((s, n) for s, n in zip(scores, "xy") if s > threshold), reverse=True)
+                self.assertEqual([found["label"] for found in answer], [name for _, name in kept])
+                np.testing.assert_allclose(
+                    [found["score"] for found in answer], [score for score, _ in kept], atol=1e-5
+                )
+
+    @parameterized.parameters(1, 2)
+    def test_numbers(self, count):
+        tokenizer = kbl.BertTokenizer(VOCABULARY)
+        texts = ["a b", "ab a b a", "b"]
+        arguments = {"tokenizer": tokenizer, "num_classes": count, "problem_type": "regression"}
+        model = make(kbl.BertClassifier, arguments, initializer_range=1.0)
+        for text, answer in zip(texts, model.predict_text(texts, batch_size=2), strict=True):
+            self.assertIsInstance(answer, float if count == 1 else list)
+            np.testing.assert_allclose(
+                np.atleast_1d(answer), np.asarray(model(tokenizer([text]))[0]), atol=1e-5
+            )
+
+    def test_choices(self):
+        tokenizer = kbl.BertTokenizer(VOCABULARY)
+        model = make(kbl.BertMultipleChoice, {"tokenizer": tokenizer}, initializer_range=1.0)
+        texts = ["a", "b ab", "ab a a a"]
+        choices = [["b", "a b", "ab ab ab"], ["a"], ["", "b b b b b b b b b b b b b b b b b b"]]
+        answers = model.predict_text(texts, choices, batch_size=2)
+        for text, row, answer in zip(texts, choices, answers, strict=True):
+            tokens = tokenizer([text] * len(row), row, max_length=16)
+            logits = np.asarray(model({k: np.asarray(x)[None] for k, x in tokens.items()}))[0]
+            scores = np.exp(logits) / np.exp(logits).sum()
+            self.assertEqual(answer["index"], scores.argmax())
+            self.assertEqual(answer["choice"], row[scores.argmax()])
+            self.assertAlmostEqual(answer["score"], scores.max(), places=5)
+        self.assertEqual(model.predict_text([], []), [])
+        for bad in ([["a"]], [["a"], [], ["b"]]):
+            with self.assertRaisesRegex(ValueError, "at least one choice for each text"):
+                model.predict_text(texts, bad)
+        with self.assertRaisesRegex(ValueError, r"`choices\[0\]` must be a list of strings"):
+            model.predict_text(["a"], ["a"])
+
+    @parameterized.parameters(True, False)
+    def test_masks_are_filled_in(self, special_tokens_in_text):
+        tokenizer = kbl.BertTokenizer(VOCABULARY, special_tokens_in_text=special_tokens_in_text)
+        finds_masks = kbl.BertTokenizer(VOCABULARY)
+        arguments = {"tokenizer": tokenizer}
+        model = make(kbl.BertMaskedLM, arguments, initializer_range=1.0)
+        texts = ["é A [MASK] ab", "b b", "[MASK]🙂[MASK] a", "a " * 40 + "[MASK]"]
+        answers = model.predict_text(texts, top_k=3, batch_size=3)
+        self.assertEqual([len(answer) for answer in answers], [1, 0, 2, 0])
+        for text, answer in zip(texts, answers, strict=True):
+            tokens = finds_masks([text], max_length=16)
+            logits = np.asarray(model(tokens))[0]  # [s, v]
+            scores = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+            scores = scores[np.asarray(tokens["token_ids"])[0] == 4]
+            for row, ranked in zip(scores, answer, strict=True):
+                best = np.argsort(-row[: len(VOCABULARY)])[:3]
+                self.assertEqual([x["token"] for x in ranked], [VOCABULARY[i] for i in best])
+                np.testing.assert_allclose([x["score"] for x in ranked], row[best], atol=1e-5)
+        for k in range(3):
+            token = answers[0][0][k]["token"]
+            filled = f"é A {token} ab" if token != "##b" else "é Ab ab"
+            self.assertEqual(answers[0][0][k]["sequence"], filled)
+            self.assertTrue(answers[2][1][k]["sequence"].startswith("[MASK]🙂"))
+        model.tokenizer = kbl.BertTokenizer([x for x in VOCABULARY if x != "[MASK]"])
+        with self.assertRaisesRegex(ValueError, r"has no \[MASK\]"):
+            model.predict_text(["a"])
 
     def test_bad_arguments(self):
         encoder = small_encoder(num_layers=1)
