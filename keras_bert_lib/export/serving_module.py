@@ -18,8 +18,9 @@ class ServingModule(tf.Module):
 
     Args:
         model: a model of any task, with a tokenizer.
-        max_length: int, most tokens of a text, special tokens included, or None for as many as the
-            model has positions for, the tokenizer allows, and `most` says.
+        max_length: int, most tokens of a text, special tokens included, or a list of such lengths,
+            the longest of which is the module's; None for as many as the model has positions for,
+            the tokenizer allows, and `most` says.
         most: int or None, see `max_length`.
         pairs: bool, whether the model takes pairs of texts; it need not be said of models that
             take nothing else.
@@ -54,16 +55,19 @@ class ServingModule(tf.Module):
         longest = getattr(model, "max_length", positions)
         if max_length is None:
             max_length = min(model.tokenizer.max_length, longest, most or positions)
+        lengths = max_length if isinstance(max_length, (list, tuple)) else [max_length]
         least = 5 if self.pairs else 3
-        if not is_int(max_length) or not least <= max_length <= positions:
-            raise ValueError(
-                f"`max_length` must lie between {least} and {positions}, the model's "
-                f"`max_position_embeddings`. Received: {max_length!r}"
-            )
-        self.max_length = max_length
+        for length in lengths or [None]:
+            if not is_int(length) or not least <= length <= positions:
+                raise ValueError(
+                    f"`max_length` must lie between {least} and {positions}, the model's "
+                    f"`max_position_embeddings`. Received: {max_length!r}"
+                )
+        self.lengths = sorted(set(lengths))
+        self.max_length = self.lengths[-1]
         model = in_float32(model)
         self.model_variables = [variable.value for variable in model.variables]
-        self.answers = kind(model, max_length)
+        self.answers = kind(model, self.max_length)
 
     def text_function(self, max_bytes=None):
         """Answers for texts.

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_bert_lib.export import mediapipe, tflite_file
 from keras_bert_lib.export import metadata as tflite_metadata
-from keras_bert_lib.export import tflite_file
 from keras_bert_lib.export.calibration_samples import calibration_samples
 from keras_bert_lib.export.saved_model import write_saved_model
 from keras_bert_lib.export.serving_module import ServingModule, check_free, is_int
 
 QUANTIZATIONS = ("none", "float16", "dynamic_int8")
 CALIBRATED = ("int8", "int16x8", "int4")  # those that need texts
-INTERFACES = ("text", "tokens")
+INTERFACES = ("text", "tokens", "mediapipe")
 _LEAST_BYTES = 8  # a character takes up to 4 bytes, "[MASK]" 6
 
 
@@ -34,11 +34,14 @@ def tflite(
 ):
     """Writes a TFLite file for Android, iOS, the web or any other LiteRT runtime.
 
-    It holds built-in operators only, and has one signature, `serving_default`. With
+    It holds built-in operators only, and its signature is `serving_default`. With
     `interface="text"` this takes `text` int32 `[1, max_bytes]`: the UTF-8 bytes, padded with zeros,
     and `text_pair` alike where there are pairs; the tokenizer is in the graph, and the cost follows
     the length of the text. With `interface="tokens"` it takes `token_ids`, `segment_ids`,
-    `padding_mask`, int32 `[1, max_length]`. The answers have static shapes:
+    `padding_mask`, int32 `[1, max_length]`, and no shape in it varies, as GPUs and NPUs want it.
+    With `interface="mediapipe"` it takes `ids`, `mask` and `segment_ids`, int32 `[1, max_length]`:
+    a `TextClassifier` or `TextEmbedder` of MediaPipe Tasks loads the file, and brings its own
+    tokenizer. The answers have static shapes:
 
     - of a `BertClassifier` `probabilities` float32 `[1, classes]`, for several labels too, or
       `values` float32 `[1, outputs]` for a regression; the labels stand in the file's `labels.txt`
@@ -61,10 +64,13 @@ def tflite(
         path: file to write.
         quantization: "none" (float32), "float16" (weights), or "dynamic_int8" (weights 8 bits,
             activations quantized as they come).
-        interface: "text" or "tokens".
+        interface: "text", "tokens", or, for a classifier of one label a text and an embedder,
+            "mediapipe".
         max_bytes: int, most bytes of a text (`interface="text"`).
         max_length: int, most tokens of a text, special tokens included; longer ones are cut. None:
-            all that the model has positions for; with "tokens", where each costs, 128 at most.
+            all that the model has positions for; with "tokens", where each costs, 128 at most. With
+            "tokens" it may be a list: `serving_default` takes the longest, and there is a signature
+            `length_32` for 32, and so on, all with the same weights.
         pairs: bool, whether a `BertClassifier` takes pairs of texts.
         choices: int, the number of choices of a `BertMultipleChoice`.
         calibration_texts: list of str, texts as the model will see them; of `(text, text_pair)`
@@ -94,8 +100,15 @@ def tflite(
     tflite_metadata.check_metadata(metadata)
     check_free(path, overwrite)
     # Where shapes are fixed, each token costs, also those that are padding.
-    most = None if interface == "text" else 128
+    most = 128 if interface == "tokens" else None
+    if interface != "tokens" and isinstance(max_length, (list, tuple)):
+        raise ValueError(
+            'A list of lengths is for `interface="tokens"`; with others the cost follows the '
+            f"text's length by itself. Received: max_length={max_length!r}"
+        )
     module = ServingModule(model, max_length, most, pairs, choices)
+    if interface == "mediapipe":
+        mediapipe.check(module)
     if module.answers.has_choices and (not is_int(choices) or choices < 2):
         raise ValueError(
             "`choices` must say how many choices the file takes with each text, 2 or more. "
@@ -108,18 +121,26 @@ def tflite(
         )
     samples = None  # what a quantizer runs the graph on
     if calibration_texts is not None:
-        samples = calibration_samples(  # noqa: F841 (the quantizers are to come)
+        samples = calibration_samples(
             module, calibration_texts, max_bytes if interface == "text" else None
         )
+        if interface == "mediapipe":
+            samples = mediapipe.renamed(samples)
     if interface == "text":
         functions = {"serving_default": module.text_function(max_bytes)}
+    elif interface == "mediapipe":
+        functions = {"serving_default": mediapipe.mediapipe_function(module)}
     else:
         functions = {"serving_default": module.tokens_function(module.max_length)}
+        for length in module.lengths[:-1]:
+            functions[f"length_{length}"] = module.tokens_function(length)
 
     with tempfile.TemporaryDirectory() as directory:
         # Only the way through a SavedModel keeps the names of inputs and outputs.
         write_saved_model(module, Path(directory, "1"), functions)
-        converter = tf.lite.TFLiteConverter.from_saved_model(str(Path(directory, "1")))
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            str(Path(directory, "1")), signature_keys=list(functions)
+        )
         if quantization != "none":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
         if quantization == "float16":
