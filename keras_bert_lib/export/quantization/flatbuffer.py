@@ -27,7 +27,11 @@ _ALIGNMENT = 16  # bytes; kernels may load 128 bits at once
 
 def read(content):
     """Returns the `ModelT` of a file's bytes. Its buffers are views of them."""
-    return schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content))
+    for graph in model.subgraphs:
+        for op in graph.operators:
+            op.inputs, op.outputs = np.array(op.inputs), np.array(op.outputs)  # not views
+    return model
 
 
 def write(model):
@@ -106,6 +110,13 @@ def add_tensor(graph, name, shape, dtype="float32", buffer=0, quantization=None)
     return len(graph.tensors) - 1
 
 
+def like(graph, tensor, dtype, quantization=None):
+    """Adds a tensor of the shape of `tensor`, an index; returns its index."""
+    name = f"{graph.tensors[tensor].name.decode()} {np.dtype(dtype)}"
+    shape = shape_of(graph.tensors[tensor])
+    return add_tensor(graph, name, shape, dtype, quantization=quantization)
+
+
 def operator(model, code, inputs, outputs, options=None, version=1):
     """Returns an `OperatorT`, which the caller puts in its place among `graph.operators`.
 
@@ -135,14 +146,39 @@ def set_version(model, operator, version):
     operator.opcodeIndex = _code_index(model, builtin(model, operator), version)
 
 
-def insert_before(graph, place, operators):
-    """Puts operators before the operator `place`."""
-    _insert(graph, place, operators, 0)
+def reshape(model, graph, x, y, shape):
+    """Returns the operator that makes tensor `y`, of `shape` with at most one -1, of tensor `x`."""
+    shape = np.array(shape, np.int32)
+    inputs = [x, add_constant(model, graph, "shape", shape)]
+    options = schema.ReshapeOptionsT(newShape=shape)
+    return operator(model, schema.BuiltinOperator.RESHAPE, inputs, [y], options)
 
 
-def insert_after(graph, place, operators):
-    """Puts operators after the operator `place`."""
-    _insert(graph, place, operators, 1)
+def multiply(model, graph, x, factor, y):
+    """Returns the operator that makes tensor `y` of tensor `x` and of `factor`, an array."""
+    inputs = [x, add_constant(model, graph, "factor", np.asarray(factor, np.float32))]
+    return operator(model, schema.BuiltinOperator.MUL, inputs, [y], schema.MulOptionsT())
+
+
+def multiply_input(model, graph, place, factor):
+    """Multiplies the first input of the operator `place` by `factor`, an array."""
+    x = place.inputs[0]
+    y = like(graph, x, "float32")
+    place.inputs[0] = y
+    replace(graph, place, [multiply(model, graph, x, factor, y), place])
+
+
+def replace(graph, place, operators):
+    """Puts operators in the place of the operator `place`, which may be one of them."""
+    [i] = [i for i, op in enumerate(graph.operators) if op is place]
+    graph.operators[i : i + 1] = operators
+
+
+def per_tensor(scale, zero_point=0):
+    """Returns the quantization of codes that all have one scale and one zero point."""
+    return schema.QuantizationParametersT(
+        scale=np.array([scale], np.float32), zeroPoint=np.array([zero_point], np.int64)
+    )
 
 
 def per_channel(scale, dimension=0):
@@ -209,11 +245,6 @@ def _code_index(model, code, version):
         )
     )
     return len(model.operatorCodes) - 1
-
-
-def _insert(graph, place, operators, offset):
-    [i] = [i for i, op in enumerate(graph.operators) if op is place]
-    graph.operators[i + offset : i + offset] = operators
 
 
 def _drop_unused_tensors(model):

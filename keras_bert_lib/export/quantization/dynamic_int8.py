@@ -1,0 +1,40 @@
+"""Weights of 8 bits, and activations quantized as they come."""
+
+from keras_bert_lib.export.quantization import flatbuffer
+from keras_bert_lib.export.quantization.integers import rounded_rows, symmetric_rows
+from keras_bert_lib.export.quantization.smoothing import input_divisor
+
+_PER_CHANNEL_VERSION = 12
+_STRENGTH = 0.5
+
+
+def quantize_dynamic(model, layers, statistics, fixed=()):
+    """Makes matrix products of floats and 8-bit weights, with a scale for each output channel.
+
+    Args:
+        model: `ModelT`.
+        layers: those of `flatbuffer.dense_layers` to quantize.
+        statistics: dict of weight buffer to `Statistics`; the inputs of those that are in it are
+            smoothed where that helps.
+        fixed: weight buffers that are not to be smoothed.
+    """
+    for buffer, uses in layers.items():
+        graph, op = uses[0]
+        weights = flatbuffer.constant(model, graph.tensors[op.inputs[1]])
+        divisor = None
+        if buffer in statistics and buffer not in fixed:
+            divisor = input_divisor(weights, statistics[buffer], _STRENGTH, _rounded_inputs)
+        if divisor is not None:
+            weights = weights * divisor
+        codes, scale = symmetric_rows(weights)
+        for graph, op in uses:
+            if divisor is not None:
+                flatbuffer.multiply_input(model, graph, op, 1 / divisor)
+            name = graph.tensors[op.inputs[1]].name.decode()
+            quantization = flatbuffer.per_channel(scale)
+            op.inputs[1] = flatbuffer.add_constant(model, graph, name, codes, quantization)
+            flatbuffer.set_version(model, op, _PER_CHANNEL_VERSION)
+
+
+def _rounded_inputs(seen):
+    return rounded_rows(seen.rows)
