@@ -100,15 +100,14 @@ class BertTextEmbedder(TaskModel):
         # Sums over many tokens, and lengths, want more digits than bfloat16 has.
         x = ops.cast(x, "float32")
         mask = inputs.get("padding_mask")
-        if mask is None:
-            mask = ops.ones_like(inputs["token_ids"])
-        mask = ops.expand_dims(mask, -1)  # [b, s, 1]
         if self.pooling == "cls":
             pooled = x[:, 0]
+        elif mask is None:
+            pooled = ops.max(x, axis=1) if self.pooling == "max" else ops.mean(x, axis=1)
         elif self.pooling == "max":
-            pooled = ops.max(ops.where(mask > 0, x, _LEAST), axis=1)
+            pooled = ops.max(ops.where(ops.expand_dims(mask, -1) > 0, x, _LEAST), axis=1)
         else:
-            mask = ops.cast(mask, "float32")
+            mask = ops.cast(ops.expand_dims(mask, -1), "float32")  # [b, s, 1]
             # A row may be all padding, where a batch is filled up.
             pooled = ops.sum(x * mask, axis=1) / ops.maximum(ops.sum(mask, axis=1), 1.0)
         return ops.normalize(pooled, axis=-1, epsilon=1e-12) if self.normalize else pooled
