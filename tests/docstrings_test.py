@@ -16,7 +16,8 @@ import keras_bert_lib as kbl
 
 PACKAGES = (kbl.text, kbl.layers, kbl.models, kbl.data, kbl.training, kbl.export)
 PACKAGES += (kbl.models.surgery,)
-RESULTS = (kbl.data.LabelledTexts, kbl.export.Verification)  # made by functions, not by users
+# Made by functions, not by users.
+RESULTS = (kbl.data.LabelledTexts, kbl.export.Verification, kbl.export.VerificationError)
 PUBLIC = {
     f"{package.__name__.split('.')[-1]}.{name}": getattr(package, name)
     for package in PACKAGES

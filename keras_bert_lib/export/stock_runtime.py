@@ -44,7 +44,7 @@ class _TextFile:
         outputs: names of the outputs.
         labels: list of str or None, the labels, or the types of the entities.
         pieces: list of str or None, the vocabulary.
-        has_choices: bool, whether each text comes with several second ones.
+        num_choices: int, of the second texts that come with each text; 0 for one or none.
         has_one_label: bool, whether "probabilities" are those of labels that exclude each other.
     """
 
@@ -59,16 +59,17 @@ class _TextFile:
         return self._run(columns)
 
     def answers(self, texts, text_pairs=None):
-        """Returns what the outputs say, one Python object a text.
+        """Returns what the outputs say, one Python object a text; see `decode`."""
+        texts = list(texts)
+        return self.decode(self(texts, text_pairs), texts, text_pairs) if texts else []
+
+    def decode(self, outputs, texts, text_pairs=None):
+        """Returns what the outputs for some texts say, one Python object a text.
 
         Labels, spans cut out of the texts, choices and pieces come as `predict_text` of the models
         gives them; places are in characters. An embedding comes as float32 `[hidden]`.
         """
-        texts = list(texts)
-        second = [None] * len(texts) if text_pairs is None else list(text_pairs)
-        if not texts:
-            return []
-        outputs = self(texts, text_pairs)
+        second = [None] * len(texts) if text_pairs is None else text_pairs
         rows = [{name: x[i] for name, x in outputs.items()} for i in range(len(texts))]
         return [self._answer(*row) for row in zip(rows, texts, second)]
 
@@ -82,13 +83,12 @@ class _TextFile:
         if "answer_start" in row:
             start, end = int(row["answer_start"].flat[0]), int(row["answer_end"].flat[0])
             span = cut_span(second, start, end)
-            score = row["score"] if end else row["no_answer_score"]
-            return {"answer": span.pop("text"), **span, "score": float(score.flat[0])}
+            return {"answer": span.pop("text"), **span, "score": float(row["score"].flat[0])}
         if "entity_starts" in row:
             return [
                 {
                     **cut_span(text, row["entity_starts"][i], row["entity_ends"][i]),
-                    "label": self._name(self.labels, row["entity_labels"][i]),
+                    "label": _name(self.labels, row["entity_labels"][i]),
                     "score": float(row["entity_scores"][i]),
                 }
                 for i in range(int(row["entity_count"]))
@@ -96,26 +96,23 @@ class _TextFile:
         if "mask_starts" in row:
             return [
                 [
-                    {"token": self._name(self.pieces, piece), "score": float(score)}
+                    {"token": _name(self.pieces, piece), "score": float(score)}
                     for piece, score in zip(row["token_ids"][i], row["scores"][i])
                 ]
                 for i in range(int(row["mask_count"]))
             ]
         probabilities = row["probabilities"]
         best = int(probabilities.argmax())
-        if self.has_choices:
+        if self.num_choices:
             return {"index": best, "choice": second[best], "score": float(probabilities[best])}
         if self.has_one_label:
-            label = row["label"] if "label" in row else self._name(self.labels, best)
+            label = row["label"] if "label" in row else _name(self.labels, best)
             return {"label": label, "score": float(probabilities[best])}
         return [
-            {"label": self._name(self.labels, i), "score": float(probabilities[i])}
+            {"label": _name(self.labels, i), "score": float(probabilities[i])}
             for i in np.argsort(-probabilities, kind="stable")
             if probabilities[i] > 0.5
         ]
-
-    def _name(self, names, index):
-        return names[index] if names else str(index)
 
     def _check_takes_text(self):
         if "text" not in self.inputs:
@@ -141,7 +138,8 @@ class _SavedModelFile(_TextFile):
         self.inputs = list(specs)
         self._check_takes_text()
         self.outputs = list(self._signature.structured_outputs)
-        self.has_choices = "text_pair" in specs and specs["text_pair"].shape.rank == 2
+        has_choices = "text_pair" in specs and specs["text_pair"].shape.rank == 2
+        self.num_choices = 2 if has_choices else 0  # or any other number
         self.has_one_label = "label" in self.outputs
         extra = os.path.join(path, "assets.extra")
         self.labels = _read_lines(os.path.join(extra, "labels.txt"))
@@ -152,11 +150,11 @@ class _SavedModelFile(_TextFile):
 
         inputs = {}
         for name, column in columns.items():
-            if self.has_choices and name == "text_pair":
-                rows = [[_encode(text) for text in choices] for choices in column]
+            if self.num_choices and name == "text_pair":
+                rows = [[encode(text) for text in choices] for choices in column]
                 inputs[name] = tf.constant(rows, tf.string, shape=None if rows else [0, 1])
             else:
-                rows = [_encode(text) for text in column]
+                rows = [encode(text) for text in column]
                 inputs[name] = tf.constant(rows, tf.string, shape=[len(rows)])
         outputs = {name: x.numpy() for name, x in self._signature(**inputs).items()}
         if "label" in outputs:
@@ -178,8 +176,9 @@ class _TFLiteFile(_TextFile):
         details = self._runner.get_input_details()
         self._shapes = {name: detail["shape"].tolist() for name, detail in details.items()}
         self.max_bytes = self._shapes["text"][1]
-        self.has_choices = self._shapes.get("text_pair", [1])[0] > 1
-        self.has_one_label = not self.has_choices and self._makes("probabilities", "SOFTMAX")
+        count = self._shapes.get("text_pair", [1])[0]
+        self.num_choices = count if count > 1 else 0
+        self.has_one_label = not self.num_choices and self._makes("probabilities", "SOFTMAX")
         self.labels = read_associated(path, "labels.txt")
         self.pieces = read_associated(path, "vocab.txt")
 
@@ -259,6 +258,12 @@ def make_interpreter(path, num_threads=1):
     return interpreter
 
 
+def input_names(path):
+    """Returns the names of the inputs of all signatures of a `.tflite` file, as a set."""
+    signatures = make_interpreter(path).get_signature_list().values()
+    return {name for signature in signatures for name in signature["inputs"]}
+
+
 def runtime_name():
     """Returns the name and the version of the package that `make_interpreter` takes."""
     for package in ("ai-edge-litert", "tensorflow", "tensorflow-cpu"):
@@ -290,7 +295,7 @@ def utf8_bytes(text, max_bytes):
     One that is too long is cut between characters, and spaces fill the last places: by those the
     file knows that it was cut.
     """
-    data = _encode(text)
+    data = encode(text)
     if len(data) > max_bytes:
         end = max_bytes
         while end > max(max_bytes - 4, 0) and data[end] & 0xC0 == 0x80:  # inside a character
@@ -308,12 +313,17 @@ def cut_span(text, start, end):
         Dict of "text" and of "start" and "end", places in characters.
     """
     errors = "replace" if isinstance(text, bytes) else "surrogatepass"
-    data = _encode(text)
+    data = encode(text)
     before, span = (part.decode("utf-8", errors) for part in (data[:start], data[start:end]))
     return {"text": span, "start": len(before), "end": len(before) + len(span)}
 
 
-def _encode(text):
+def _name(names, index):
+    return names[index] if names else str(index)
+
+
+def encode(text):
+    """Returns the UTF-8 bytes of a text, str or bytes."""
     return text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
 
 

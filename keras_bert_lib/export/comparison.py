@@ -1,0 +1,239 @@
+"""The answers of a file beside those of its model, text by text."""
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from keras_bert_lib.export import metrics, stock_runtime
+from keras_bert_lib.export.serving_module import ServingModule
+from keras_bert_lib.export.tokens_file import TokensFile
+from keras_bert_lib.models import (
+    BertMaskedLM,
+    BertMultipleChoice,
+    BertQuestionAnswerer,
+    BertTextEmbedder,
+    BertTokenClassifier,
+)
+from keras_bert_lib.models.bert_classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL
+
+EMBEDDING, ENTITIES, ANSWERS = "embedding", "entities", "question_answering"
+CHOICE, MASKED_LM = "multiple_choice", "masked_lm"
+_TASKS = {
+    BertTextEmbedder: EMBEDDING,
+    BertTokenClassifier: ENTITIES,
+    BertQuestionAnswerer: ANSWERS,
+    BertMultipleChoice: CHOICE,
+    BertMaskedLM: MASKED_LM,
+}
+_NUMBERS = ("probabilities", "values", "embedding")  # outputs that are compared as they are
+_LOGITS = ("logits", "start_logits", "end_logits")
+_MOST_SCORES = 2000  # enough to plot
+
+
+class Comparison(NamedTuple):
+    """What came of it. Pairs are of Keras and of the file.
+
+    `answers` are in the form that `metric_of` compares with labels; None where the file gives
+    logits, which are no answers yet.
+    """
+
+    same: np.ndarray  # float [n]: 1 for the same answer, else 0; the cosine of embeddings
+    errors: np.ndarray  # float [n], greatest difference of a number
+    scores: tuple  # two float arrays [m]
+    answers: tuple  # two lists [n], or None
+    truncated: int  # texts that the file cut
+    confidences: tuple | None = None  # two float arrays [n], where there is one label or choice
+
+
+def task_of(model):
+    """Returns the name of a model's task."""
+    for kind, task in _TASKS.items():
+        if isinstance(model, kind):
+            return task
+    return model.problem_type
+
+
+def compare(model, file, texts, text_pairs, batch_size, progress):
+    """Gives the same texts to both.
+
+    Args:
+        model: a model of any task.
+        file: the file, as `stock_runtime.load` gives it, or a `TokensFile`.
+        texts: list of str.
+        text_pairs: list of str, or of lists of choices, or None.
+        batch_size: int.
+        progress: function that is called with the number of texts that are done.
+
+    Returns:
+        `Comparison`.
+    """
+    task = task_of(model)
+    if isinstance(file, TokensFile):
+        run = _token_logits if task in (ENTITIES, ANSWERS, MASKED_LM) else _token_numbers
+    else:
+        run = _spans if task in (ENTITIES, ANSWERS, MASKED_LM) else _numbers
+    module = ServingModule(model, pairs=text_pairs is not None)
+    function = module.text_function()
+    keras, found, truncated = [], [], 0
+    for start in range(0, len(texts), batch_size):
+        columns = [texts[start : start + batch_size]]
+        if text_pairs is not None:
+            columns.append(text_pairs[start : start + batch_size])
+        expected, given, cut = run(model, file, module, function, columns)
+        keras += list(expected)
+        found += list(given)
+        truncated += int(np.sum(cut))
+        progress(len(keras))
+    if run is _spans:
+        return _compare_spans(task, keras, found, truncated)
+    if run is _token_logits:
+        return _compare_logits(keras, found, truncated)
+    names = model.labels if task in (SINGLE_LABEL, MULTI_LABEL) else None
+    return _compare_numbers(task, np.array(keras), np.array(found), names, truncated)
+
+
+# What both say of a batch: (Keras, file, whether each text was cut).
+
+
+def _numbers(model, file, module, function, columns):
+    outputs = file(*columns)
+    name = next(name for name in _NUMBERS if name in outputs)
+    return _of_keras(function, columns)[name].numpy(), outputs[name], outputs["truncated"]
+
+
+def _token_numbers(model, file, module, function, columns):
+    tokens = [file.tokenize(*row) for row in zip(*columns)]
+    rows = [file.run(row) for row in tokens]
+    name = next(name for name in _NUMBERS if name in rows[0])
+    found = np.concatenate([row[name] for row in rows])
+    return _of_keras(function, columns)[name].numpy(), found, [row["truncated"] for row in tokens]
+
+
+def _spans(model, file, module, function, columns):
+    outputs = file(*columns)
+    return model.predict_text(*columns), file.decode(outputs, *columns), outputs["truncated"]
+
+
+def _token_logits(model, file, module, function, columns):
+    keras, found, cut = [], [], []
+    for row in zip(*columns):
+        tokens = file.tokenize(*row)
+        outputs = file.run(tokens)
+        cut.append(tokens.pop("truncated"))
+        is_text = tokens["padding_mask"][0] > 0
+        if isinstance(model, BertMaskedLM):
+            is_mask = tokens["token_ids"][0] == model.tokenizer.mask_token_id
+            is_text = is_mask if is_mask.any() else is_text
+        expected = module.answers.of_tokens(tokens)
+        names = [name for name in _LOGITS if name in expected]
+        keras.append([np.asarray(expected[name])[0][is_text] for name in names])
+        found.append([outputs[name][0][is_text] for name in names])
+    return keras, found, cut
+
+
+def _of_keras(function, columns):
+    encoded = [_encoded(column) for column in columns]
+    return function(*(tf.constant(column, tf.string) for column in encoded))
+
+
+def _encoded(column):
+    if isinstance(column, (list, tuple)):
+        return [_encoded(text) for text in column]
+    return stock_runtime.encode(column)
+
+
+# What comes of all texts.
+
+
+def _compare_numbers(task, keras, found, names, truncated):
+    errors = np.abs(found - keras).max(axis=-1)  # of [n, c]
+    sampled = slice(None, None, max(keras.size // _MOST_SCORES, 1))
+    scores = tuple(x.ravel()[sampled] for x in (keras, found))
+    if task == EMBEDDING:
+        norms = np.linalg.norm(keras, axis=-1) * np.linalg.norm(found, axis=-1)
+        same = (keras * found).sum(axis=-1) / np.maximum(norms, 1e-12)
+        return Comparison(same, errors, scores, (keras, found), truncated)
+    if task == REGRESSION:
+        same = np.isclose(found, keras, atol=0.01 * max(np.ptp(keras), 1e-6)).all(axis=-1)
+        return Comparison(same.astype(float), errors, scores, (keras, found), truncated)
+    if task == MULTI_LABEL:
+        answers = [
+            [{names[i] for i in np.flatnonzero(row > 0.5)} for row in x] for x in (keras, found)
+        ]
+    else:
+        best = keras.argmax(axis=-1)[:, None]
+        scores = tuple(np.take_along_axis(x, best, axis=-1)[:, 0] for x in (keras, found))
+        answers = [x.argmax(axis=-1).tolist() for x in (keras, found)]
+        if names is not None:
+            answers = [[names[i] for i in x] for x in answers]
+    same = np.array([float(a == b) for a, b in zip(*answers)])
+    confidences = None if task == MULTI_LABEL else (keras.max(axis=-1), found.max(axis=-1))
+    return Comparison(same, errors, scores, tuple(answers), truncated, confidences)
+
+
+def _compare_spans(task, keras, found, truncated):
+    answers, all_scores = [], []
+    for rows in (keras, found):
+        if task == ENTITIES:
+            keys = [{(e["start"], e["end"], e["label"]): e["score"] for e in row} for row in rows]
+        elif task == ANSWERS:
+            keys = [{(row["start"], row["end"], row["answer"]): row["score"]} for row in rows]
+        else:
+            keys = [{(i, m[0]["token"]): m[0]["score"] for i, m in enumerate(row)} for row in rows]
+        answers.append([list(key) for key in keys])
+        all_scores.append(keys)
+    same = np.array([float(a == b) for a, b in zip(*answers)])
+    # Scores of what both found; what only one did counts as another answer, not as an error.
+    both = [[(a[key], b[key]) for key in a if key in b] for a, b in zip(*all_scores)]
+    errors = np.array([max((abs(a - b) for a, b in row), default=0.0) for row in both])
+    scores = np.array([pair for row in both for pair in row]).reshape([-1, 2])[:_MOST_SCORES]
+    return Comparison(same, errors, (scores[:, 0], scores[:, 1]), tuple(answers), truncated)
+
+
+def _compare_logits(keras, found, truncated):
+    """Compares logits, one list of arrays `[s]` or `[s, c]` a text."""
+    same, errors, scores = [], [], []
+    for expected, given in zip(keras, found):
+        pairs = list(zip(expected, given))
+        same.append(float(all((a.argmax(-1) == b.argmax(-1)).all() for a, b in pairs)))
+        errors.append(max(float(np.abs(a - b).max()) for a, b in pairs))
+        a, b = pairs[0]
+        scores.append([a.flat[a.argmax()], b.flat[a.argmax()]])
+    scores = np.array(scores)[:_MOST_SCORES]
+    return Comparison(
+        np.array(same), np.array(errors), (scores[:, 0], scores[:, 1]), None, truncated
+    )
+
+
+def metric_of(task, answers, labels):
+    """Returns the metric of a task for answers of a `Comparison` and the right ones."""
+    if task == MULTI_LABEL:
+        return metrics.micro_f1(answers, [set(map(str, row)) for row in labels])
+    if task == REGRESSION:
+        right = np.reshape(np.asarray(labels, np.float64), answers.shape)
+        return float(np.mean([metrics.spearman(a, b) for a, b in zip(answers.T, right.T)]))
+    if task == EMBEDDING:
+        first, second = np.split(answers, 2)
+        norms = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
+        return metrics.spearman((first * second).sum(axis=-1) / np.maximum(norms, 1e-12), labels)
+    if task == ENTITIES:
+        return metrics.micro_f1([set(row) for row in answers], [_entities(row) for row in labels])
+    if task == ANSWERS:
+        right = [[row] if isinstance(row, str) else list(row) for row in labels]
+        return metrics.exact_match([row[0][2] for row in answers], right)
+    if task == MASKED_LM:
+        right = [[row] if isinstance(row, str) else list(row) for row in labels]
+        found = [dict(row) for row in answers]
+        pieces = [
+            (row.get(i), piece) for row, all in zip(found, right) for i, piece in enumerate(all)
+        ]
+        return metrics.accuracy(*zip(*pieces)) if pieces else None
+    if task == CHOICE:
+        return metrics.accuracy(answers, [int(label) for label in labels])
+    return metrics.accuracy(answers, [str(label) for label in labels])
+
+
+def _entities(row):
+    """The right entities of a text, dicts or tuples, as a set of (start, end, label)."""
+    return {(e["start"], e["end"], e["label"]) if isinstance(e, dict) else tuple(e) for e in row}
