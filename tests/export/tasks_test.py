@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.compiled_model import CompiledModel
-from ai_edge_litert.interpreter import Interpreter
+from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 import keras_bert_lib as kbl
 from keras_bert_lib.export import tflite_file
 from keras_bert_lib.export.stock_runtime import read_labels, utf8_bytes
+from tests.export.saved_model_test import operations
 from tests.export.task_models import (
     CHOICES,
     MAX_BYTES,
@@ -144,6 +145,32 @@ def test_built_in_operators_only(phone_files, task):
 
 
 @pytest.mark.parametrize("task", TASKS)
+def test_work_follows_the_length_of_the_text(phone_files, task):
+    """The encoder's feed-forward layers see the tokens there are, and no padding."""
+    interpreter = Interpreter(
+        str(phone_files[task]),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+    )
+    interpreter.allocate_tensors()
+    details = {x["name"]: x["index"] for x in interpreter.get_input_details()}
+    for text, count in [("a", 3), ("a film [MASK] a b", 7), ("a b c d " * 4, 18)]:
+        for name, index in details.items():
+            given = utf8_bytes(text if "text_pair" not in name else "b c", MAX_BYTES)
+            rows = CHOICES if "text_pair" in name else 1
+            interpreter.set_tensor(index, np.repeat(given, rows, axis=0))
+        interpreter.invoke()
+        rows = {
+            int(np.prod(tensor["shape"][:-1]))
+            for tensor in interpreter.get_tensor_details()
+            if tensor["dtype"] == np.float32 and list(tensor["shape"][-1:]) == [24]
+        }
+        if task == "choice":
+            count = CHOICES * (count + 3)
+        assert count in rows
+        assert max(rows - {16}) == count  # 16: the kernel
+
+
+@pytest.mark.parametrize("task", TASKS)
 def test_other_runtimes_answer_alike(phone_files, task):
     """LiteRT's newer interface, and the interpreter that is in TensorFlow."""
     path = str(phone_files[task])
@@ -189,6 +216,8 @@ def test_saved_model_answers_as_the_model_does(models, tmp_path, task):
         outputs = loaded.signatures["serving_default"](**inputs)
         return {name: x.numpy() for name, x in outputs.items()}
 
+    names = operations(tmp_path / "1")
+    assert not [x for x in names if "Table" in x or "ordpiece" in x or "PyFunc" in x]
     everything = answer(range(50))
     check(task, models[task], TEXTS, OPTIONS, everything)
     # Neither the order nor the batch mates of a text change its answer.
