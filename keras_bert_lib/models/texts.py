@@ -1,5 +1,7 @@
 """The texts that are given to models: checks, and batches of those that are about as long."""
 
+import re
+
 import numpy as np
 
 
@@ -42,6 +44,13 @@ def check_pairs(texts, seconds, name):
             f"Received: {len(texts)} texts, {len(seconds)} {name}"
         )
     return seconds
+
+
+def readable(text):
+    """Returns a text, str or bytes, as a str that UTF-8 can hold: offsets count its characters."""
+    if isinstance(text, bytes):
+        return text.decode("utf-8", "replace")
+    return re.sub("[\ud800-\udfff]", "\ufffd", text)  # surrogates that have no partner
 
 
 def batches_of_like_length(lengths, batch_size):

@@ -1,17 +1,8 @@
 """Texts of any length, as windows of a length that a model can read."""
 
-import re
-
 import keras
 import numpy as np
 from keras import ops
-
-
-def readable(text):
-    """Returns a text, str or bytes, as a str that UTF-8 can hold: offsets count its characters."""
-    if isinstance(text, bytes):
-        return text.decode("utf-8", "replace")
-    return re.sub("[\ud800-\udfff]", "\ufffd", text)  # surrogates that have no partner
 
 
 def window_stride(max_length):

@@ -42,14 +42,12 @@ class _WordPiece:
         self._unk_token_id = unk_token_id
         # One trace each for texts of any length.
         signature = [tf.TensorSpec([None], tf.int32), tf.TensorSpec([None], tf.int32)]
-        self.on_any_length, self.on_any_length_with_offsets = (
-            tf.function(
-                partial(self, with_offsets=flag), input_signature=signature, autograph=False
-            )
-            for flag in (False, True)
+        self.on_any_length, self.on_any_length_with_offsets, self.on_any_length_with_marks = (
+            tf.function(partial(self, **options), input_signature=signature, autograph=False)
+            for options in ({}, {"with_offsets": True}, {"with_offsets": True, "with_marks": True})
         )
 
-    def __call__(self, data, row_starts, with_offsets=False):
+    def __call__(self, data, row_starts, with_offsets=False, with_marks=False):
         if self._tensors is None:
             # Made once and outside of any graph, so that every graph captures the same tensors.
             with tf.init_scope(), tf.device("CPU:0"):
@@ -62,7 +60,7 @@ class _WordPiece:
                     },
                 )
         return wordpiece_graph.tokenize_bytes(
-            data, row_starts, self._tensors, self._unk_token_id, with_offsets
+            data, row_starts, self._tensors, self._unk_token_id, with_offsets, with_marks
         )
 
 
@@ -109,6 +107,10 @@ class BertTokenizer(keras.layers.Layer):
         return_offsets: bool. Adds "byte_offsets" and "char_offsets" `[batch, seq, 2]`: where each
             piece starts and ends in its own text, in UTF-8 bytes and in characters of a Python str;
             0 and 0 at special tokens and padding.
+        offsets_with_marks: bool. Ends pieces after the marks that follow, which the text rules drop
+            (the accent of a letter that is written with two code points, the vowel signs of many
+            scripts), so that what is cut out of a text is whole. Offsets are those of Hugging Face
+            without.
         return_word_ids: bool. Adds "word_ids" `[batch, seq]`: the number of each piece's word
             within its own text, from 0; -1 at special tokens and padding.
         return_truncated: bool. Adds "truncated" `[batch]`: 1 where a text was cut to fit. Bytes
@@ -279,6 +281,7 @@ class BertTokenizer(keras.layers.Layer):
         pad_to_multiple_of=None,
         stride=None,
         return_offsets=False,
+        offsets_with_marks=False,
         return_word_ids=False,
         return_truncated=False,
         use_tf_text=False,
@@ -300,7 +303,8 @@ class BertTokenizer(keras.layers.Layer):
         if is_single:
             rows = [tf.expand_dims(row, 0) for row in rows]
         batch = tf.shape(rows[0])[0]
-        pieces = self._tokenize_rows(rows, return_offsets or return_word_ids, use_tf_text)
+        with_offsets = return_offsets or return_word_ids
+        pieces = self._tokenize_rows(rows, with_offsets, use_tf_text, offsets_with_marks)
         features = {"token_ids": pieces.ids}
         if return_offsets:
             features |= {name: getattr(pieces, name) for name in _OFFSETS}
@@ -418,12 +422,14 @@ class BertTokenizer(keras.layers.Layer):
                 text = text.replace(spaced, joined)
         return text
 
-    def _tokenize_rows(self, rows, with_offsets=False, use_tf_text=False):
+    def _tokenize_rows(self, rows, with_offsets=False, use_tf_text=False, with_marks=False):
         """Cuts the texts of one or two `[batch]`es, one after the other; returns `WordPieces`."""
         if rows[0].dtype != tf.string:
-            return self._wordpiece(*self._lay_bytes(rows), with_offsets)
+            return self._wordpiece(*self._lay_bytes(rows), with_offsets, with_marks)
         # Stacked, not concatenated: that fails where texts and pairs are not equally many.
         texts = tf.reshape(tf.stack(rows), [-1])
+        if with_offsets and with_marks:
+            return self._wordpiece.on_any_length_with_marks(*_join(texts))
         if with_offsets:
             return self._wordpiece.on_any_length_with_offsets(*_join(texts))
         if any(character.isspace() for token in self.added_tokens for character in token):

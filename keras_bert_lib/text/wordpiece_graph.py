@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras_bert_lib.text import wordpiece_tables
 
 _REPLACEMENT = 0xFFFD
+_FIRST_MARK = 0x300
 _ADDED_TOKEN_DOUBLINGS = 20  # tells apart runs of up to 2**20 added tokens that overlap
 
 
@@ -31,7 +32,7 @@ class WordPieces(NamedTuple):
     word_ids: tf.Tensor | None = None  # number of the word within its text, from 0
 
 
-def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False):
+def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False, with_marks=False):
     """Cuts UTF-8 texts to WordPieces by BERT's rules.
 
     Bytes that are not valid UTF-8 count as the U+FFFD that decoders put in their place, which
@@ -44,13 +45,14 @@ def tokenize_bytes(data, row_starts, tables, unk_token_id, with_offsets=False):
         tables: `WordPieceTables`; its arrays may be tensors.
         unk_token_id: int: the piece of a word that cannot be put together.
         with_offsets: bool: whether to tell where each piece comes from.
+        with_marks: bool: whether a piece ends after the marks that were dropped behind it.
 
     Returns:
         `WordPieces`.
     """
     characters = _decode_utf8(data, whole=with_offsets or tables.keeps_replacements)
     symbols, row_starts_in_symbols, sources, ends = _normalize(
-        data, characters, row_starts, tables, with_offsets
+        data, characters, row_starts, tables, with_offsets, with_marks
     )
     if tables.added_tokens:
         symbols, ends = _merge_added_tokens(symbols, ends, row_starts_in_symbols, tables)
@@ -235,7 +237,7 @@ def _find_special_tokens(data, special_symbols):
     return found, inside > 0
 
 
-def _normalize(data, characters, row_starts, tables, with_offsets):
+def _normalize(data, characters, row_starts, tables, with_offsets, with_marks):
     """Applies BERT's text rules.
 
     Returns:
@@ -249,6 +251,7 @@ def _normalize(data, characters, row_starts, tables, with_offsets):
     row = (page - block) * wordpiece_tables.PAGE + characters.code_points
     symbol = tf.cast(tf.gather(tables.symbols, row), tf.int32)
     symbol = tf.where(characters.starts, symbol, wordpiece_tables.NOTHING)
+    is_dropped = tf.equal(symbol, wordpiece_tables.NOTHING)
     if tables.special_symbols:
         special, inside = _find_special_tokens(data, tables.special_symbols)
         symbol = tf.where(inside, wordpiece_tables.NOTHING, symbol)
@@ -281,8 +284,30 @@ def _normalize(data, characters, row_starts, tables, with_offsets):
         for token, token_symbol in tables.special_symbols.items():
             lengths = tf.where(tf.equal(special, token_symbol), len(token.encode()), lengths)
     ends = sources + tf.gather(lengths, sources)
+    if with_marks:
+        ends = tf.gather(_after_marks(characters, is_dropped), tf.minimum(ends, count - 1))
     sources, ends = (tf.scatter_nd(target, x * kept, size)[:-1] for x in (sources, ends))
     return symbols, row_starts, sources, ends
+
+
+def _after_marks(characters, is_dropped):
+    """Where the first character starts, from each byte on, that is no mark which was dropped [n].
+
+    The last byte, a line feed, is none.
+    """
+    # Controls are dropped, too, and with them the zeros that pad a text; they come before.
+    may_be_mark = tf.logical_and(
+        characters.code_points >= _FIRST_MARK,
+        tf.not_equal(characters.code_points, _REPLACEMENT),
+    )
+    is_mark = tf.logical_and(is_dropped, may_be_mark)
+    is_other = tf.logical_and(characters.starts, tf.logical_not(is_mark))
+    is_other = tf.cast(is_other, tf.int32)
+    count = tf.shape(is_other)[0]
+    before = tf.cumsum(is_other, exclusive=True)
+    target = tf.expand_dims(tf.where(is_other > 0, before, count), 1)
+    others = tf.scatter_nd(target, tf.range(count) * is_other, tf.expand_dims(count + 1, 0))
+    return tf.gather(others, before)
 
 
 def _walk(symbols, base, steps, tables):
