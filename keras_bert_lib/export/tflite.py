@@ -1,5 +1,6 @@
 """Writes a model as a TFLite file that takes text."""
 
+import json
 import os
 import tempfile
 from pathlib import Path
@@ -9,11 +10,12 @@ import tensorflow as tf
 from keras_bert_lib.export import mediapipe, tflite_file
 from keras_bert_lib.export import metadata as tflite_metadata
 from keras_bert_lib.export.calibration_samples import calibration_samples
+from keras_bert_lib.export.quantization import MODES, NEED_SAMPLES, error_by_layer, quantize
+from keras_bert_lib.export.quantization.pseudo_texts import pseudo_texts
 from keras_bert_lib.export.saved_model import write_saved_model
 from keras_bert_lib.export.serving_module import ServingModule, check_free, is_int
 
-QUANTIZATIONS = ("none", "float16", "dynamic_int8")
-CALIBRATED = ("int8", "int16x8", "int4")  # those that need texts
+QUANTIZATIONS = MODES
 INTERFACES = ("text", "tokens", "mediapipe")
 _LEAST_BYTES = 8  # a character takes up to 4 bytes, "[MASK]" 6
 
@@ -62,8 +64,11 @@ def tflite(
     Args:
         model: a model of any task, with a tokenizer.
         path: file to write.
-        quantization: "none" (float32), "float16" (weights), or "dynamic_int8" (weights 8 bits,
-            activations quantized as they come).
+        quantization: "none" (float32), "float16" (weights), "dynamic_int8" (weights 8 bits,
+            activations quantized as they come), "int8" (products of 8-bit integers, whose ranges
+            are measured on texts), "int16x8" (activations of 16 bits, for NPUs that have them;
+            slow on CPUs), or "int4" (like "dynamic_int8", weights 4 bits). All but "none" have
+            embeddings of 8 bits, or 4.
         interface: "text", "tokens", or, for a classifier of one label a text and an embedder,
             "mediapipe".
         max_bytes: int, most bytes of a text (`interface="text"`).
@@ -74,10 +79,12 @@ def tflite(
         pairs: bool, whether a `BertClassifier` takes pairs of texts.
         choices: int, the number of choices of a `BertMultipleChoice`.
         calibration_texts: list of str, texts as the model will see them; of `(text, text_pair)`
-            where it takes pairs; of `(text, [choice, ...])` for multiple choice.
+            where it takes pairs; of `(text, [choice, ...])` for multiple choice. "int8", "int16x8"
+            and "int4" need them. "dynamic_int8" makes do with random words of the vocabulary.
         metadata: dict of str, what the file says of itself, with any of "name", "description",
             "author", "license" and "version" (the model's); name and description have defaults.
-        error_report: reserved.
+        error_report: path of a JSON file to write, or None: what quantization has changed behind
+            each embedding table and each matrix product, on the calibration texts.
         overwrite: bool, whether to replace what stands at `path`.
 
     Raises:
@@ -99,6 +106,8 @@ def tflite(
         )
     tflite_metadata.check_metadata(metadata)
     check_free(path, overwrite)
+    if error_report is not None:
+        check_free(Path(error_report), overwrite)
     # Where shapes are fixed, each token costs, also those that are padding.
     most = 128 if interface == "tokens" else None
     if interface != "tokens" and isinstance(max_length, (list, tuple)):
@@ -114,12 +123,15 @@ def tflite(
             "`choices` must say how many choices the file takes with each text, 2 or more. "
             f"Received: choices={choices!r}"
         )
-    if calibration_texts is None and quantization in CALIBRATED:
+    if calibration_texts is None and quantization in NEED_SAMPLES:
         raise ValueError(
             f'`quantization="{quantization}"` needs `calibration_texts`, 100 or more texts as the '
             "model will see them. Received: calibration_texts=None"
         )
-    samples = None  # what a quantizer runs the graph on
+    if calibration_texts is None and (quantization == "dynamic_int8" or error_report is not None):
+        pieces = module.answers.tokenizer.vocabulary
+        calibration_texts = pseudo_texts(pieces, module.pairs, module.choices)
+    samples = None  # what the quantizer runs the graph on
     if calibration_texts is not None:
         samples = calibration_samples(
             module, calibration_texts, max_bytes if interface == "text" else None
@@ -141,14 +153,19 @@ def tflite(
         converter = tf.lite.TFLiteConverter.from_saved_model(
             str(Path(directory, "1")), signature_keys=list(functions)
         )
-        if quantization != "none":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-        if quantization == "float16":
-            converter.target_spec.supported_types = [tf.float16]
-        content = converter.convert()
+        exact = converter.convert()
 
+    content = quantize(exact, quantization, samples)
     tflite_file.check_builtin_only(content)
     content = tflite_metadata.attach(content, model, module.answers.labels, metadata)
+    _write(path, content)
+    if error_report is not None:
+        layers = error_by_layer(exact, content, samples)
+        report = {"quantization": quantization, "texts": len(samples), "layers": layers}
+        _write(Path(error_report), (json.dumps(report, indent=2) + "\n").encode())
+
+
+def _write(path, content):
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

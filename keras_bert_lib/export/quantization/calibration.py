@@ -1,11 +1,13 @@
 """What a float file computes inside, on texts."""
 
 import dataclasses
+import tempfile
+from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 
+from keras_bert_lib.export import stock_runtime
 from keras_bert_lib.export.quantization import flatbuffer
 
 _SIGNATURE = "serving_default"
@@ -88,17 +90,19 @@ def activations(content, tensors, samples):
     for i in tensors:
         name = f"tensor {i}".encode()
         signature.outputs.append(schema.TensorMapT(name=name, tensorIndex=i))
-    interpreter = tf.lite.Interpreter(model_content=flatbuffer.write(model))
-    run = interpreter.get_signature_runner(_SIGNATURE)
-    for sample in samples:
-        outputs = run(**sample)
-        values = {i: outputs[f"tensor {i}"] for i in tensors}
-        if "padding_mask" in sample:
-            mask = np.reshape(sample["padding_mask"], -1) != 0
-            for i, x in values.items():
-                if x.ndim == 2 and len(x) == len(mask):
-                    values[i] = x[mask]
-        yield values
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "probe.tflite")
+        path.write_bytes(flatbuffer.write(model))
+        run = stock_runtime.make_interpreter(path).get_signature_runner(_SIGNATURE)
+        for sample in samples:
+            outputs = run(**sample)
+            values = {i: outputs[f"tensor {i}"] for i in tensors}
+            masks = [x.reshape(-1) != 0 for name, x in sample.items() if name.endswith("mask")]
+            for mask in masks:
+                for i, x in values.items():
+                    if x.ndim == 2 and len(x) == len(mask):
+                        values[i] = x[mask]
+            yield values
 
 
 def signature_of(model):

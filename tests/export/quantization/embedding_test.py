@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_bert_lib.export import tflite_file
+from keras_bert_lib.export.quantization import flatbuffer
+from keras_bert_lib.export.quantization.embedding import quantize_embeddings
+from keras_bert_lib.export.quantization.integers import symmetric_rows
+from tests.export.quantization.conftest import convert, run
+
+
+def test_symmetric_rows():
+    # Made of whole multiples, so nothing is lost.
+    codes = np.array([[127, -3, 0], [5, -127, 64], [0, 0, 0]], np.int8)
+    scale = np.array([0.5, 2.0, 1.0], np.float32)
+    found, found_scale = symmetric_rows(codes * scale[:, np.newaxis])
+    np.testing.assert_array_equal(found, codes)
+    np.testing.assert_array_equal(found_scale, scale)
+    weights = np.random.default_rng(0).normal(size=[50, 30]).astype(np.float32)
+    found, scale = symmetric_rows(weights)
+    error = np.abs(found * scale[:, np.newaxis] - weights)
+    assert (error <= 0.5001 * scale[:, np.newaxis]).all()
+
+
+@pytest.mark.parametrize("shape", [[6], [1, 6], [2, 3]])
+def test_rows_are_what_the_codes_say(shape):
+    rng = np.random.default_rng(1)
+    table = rng.normal(size=[40, 12]).astype(np.float32)
+    positions = rng.normal(size=[64, 12]).astype(np.float32)
+
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.int32, name="ids")])
+    def function(ids):
+        length = tf.reduce_max(ids)
+        return {"rows": tf.gather(table, ids), "positions": tf.constant(positions)[:length]}
+
+    model = flatbuffer.read(convert(serving_default=function))
+    quantize_embeddings(model)
+    content = flatbuffer.write(model)
+    assert "GATHER" not in tflite_file.operators(content)
+    ids = rng.integers(1, 40, shape).astype(np.int32)
+    found = run(content, ids=ids)
+    codes, scale = symmetric_rows(table)
+    np.testing.assert_array_equal(found["rows"], (codes * scale[:, np.newaxis])[ids])
+    codes, scale = symmetric_rows(positions)
+    expected = (codes * scale[:, np.newaxis])[: ids.max()]
+    np.testing.assert_array_equal(found["positions"], expected)
