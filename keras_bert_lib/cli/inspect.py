@@ -124,9 +124,14 @@ def _inspect_saved_model(path):
 
 def _inspect_tflite(path):
     with native_logs.hidden():
-        from keras_bert_lib.export import stock_runtime
+        from keras_bert_lib.export import metadata, stock_runtime
 
         interpreter = stock_runtime.make_interpreter(path)
+        with open(path, "rb") as file:
+            described = metadata.read(file.read()) or {}
+    _facts(**{name: described.get(name) for name in metadata.FIELDS})
+    for graph in described.get("subgraph_metadata", [])[:1]:
+        print(graph.get("description", ""))
     for name in interpreter.get_signature_list():
         runner = interpreter.get_signature_runner(name)
         print(f"signature {name}:")

@@ -60,6 +60,14 @@ def test_tflite_ops_are_built_in(run_command, artifacts):
     assert "CUSTOM" not in ops
 
 
+def test_tflite_metadata(run_command, artifacts):
+    _, out, _ = run_command("inspect", artifacts["tflite"])
+    assert "\nname: BertClassifier\n" in out
+    assert "\ndescription: Puts a text into one of several classes" in out
+    assert f"\nWritten by keras_bert_lib {kbl.__version__}.\n" in out
+    assert "license" not in out  # none was given
+
+
 def test_broken_files_give_one_line(run_command, artifacts, tmp_path):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "config.json").write_text("{")
