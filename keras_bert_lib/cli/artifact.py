@@ -125,40 +125,6 @@ def load_model(path):
     return model
 
 
-def load_classifier(path):
-    """Loads the `BertClassifier` in a model directory.
-
-    Raises:
-        ValueError: Where the directory holds a model that was not fine-tuned to label texts.
-    """
-    from keras_bert_lib.checkpoints import open_checkpoint
-    from keras_bert_lib.models import BertClassifier
-
-    kind = model_class(open_checkpoint(path))
-    if kind is not BertClassifier:
-        raise ValueError(
-            f"{path} holds a {kind.__name__}, which does not label texts. Fine-tune it first: "
-            f"keras-bert finetune --model {path} --train FILE --output DIR."
-        )
-    model = BertClassifier.from_pretrained(path)
-    if model.tokenizer is None:
-        raise ValueError(
-            f"{path} has no vocab.txt and no tokenizer.json, so it takes no text. Copy there the "
-            "one it was trained with."
-        )
-    check_problem_type(model, path)
-    return model
-
-
-def check_problem_type(model, path):
-    """Raises where a classifier has another answer to a text than one of its labels."""
-    if model.problem_type != "single_label_classification":
-        raise ValueError(
-            f"{path} does not give a text one label: use `predict_text` of `BertClassifier` in "
-            f"Python. Received: problem_type={model.problem_type!r}"
-        )
-
-
 def load_keras(path):
     """Loads the model in a `.keras` file."""
     import keras

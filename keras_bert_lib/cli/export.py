@@ -1,15 +1,16 @@
 """Write a fine-tuned model as a file that takes text.
 
 A SavedModel for servers, or a TFLite file for phones and the web. Both hold the tokenizer in the
-graph and need nothing but a stock runtime.
+graph and need nothing but a stock runtime. Models of every task can be exported: classifiers,
+taggers, question answerers, embedders and the rest.
 """
 
 import os
+import sys
 
-from keras_bert_lib.cli import artifact, native_logs
+from keras_bert_lib.cli import artifact, native_logs, task_rows
 from keras_bert_lib.cli.arguments import (
     check_output,
-    check_readable,
     megabytes,
     next_step,
     positive_int,
@@ -19,10 +20,17 @@ EXAMPLES = """\
 examples:
   keras-bert export --model my-classifier --output my-classifier.tflite
   keras-bert export --model my-classifier --output serving/1 --format saved_model
-  keras-bert export --model my-classifier --output exact.tflite --quantization none \\
-      --verify dev.csv
+  keras-bert export --model my-classifier --output int8.tflite --quantization int8 \\
+      --calibration train.csv --verify dev.csv --report reports/int8
+
+Right answers for --verify: a label; several parted by "|", or a list in .jsonl; a number; for
+entities a list of {"start", "end", "label"} in .jsonl; an answer; the index of a choice. Exit code
+1 says that the file was written, and that it lost more than --max-metric-drop.
 """
-IF_INTERRUPTED = "Nothing was written; run the same command again."
+IF_INTERRUPTED = "A file that it named above is complete; else run the same command again."
+
+CALIBRATED = ("int8", "int16x8", "int4")
+_METADATA = ("name", "description", "author", "license")
 
 
 def add_arguments(parser):
@@ -40,15 +48,25 @@ def add_arguments(parser):
     )
     parser.add_argument(
         "--quantization",
-        choices=("none", "float16", "dynamic_int8"),
+        choices=("none", "float16", "dynamic_int8", *CALIBRATED),
         default="dynamic_int8",
-        help="how a TFLite file stores its weights",
+        help="how a TFLite file stores its weights, and computes",
+    )
+    parser.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="texts as the model will see them, 100 or more (.txt, .csv, .tsv, .jsonl); needed by "
+        f"{', '.join(CALIBRATED)}",
+    )
+    parser.add_argument(
+        "--error-report", metavar="FILE", help="write the quantization error by layer, as JSON"
     )
     parser.add_argument(
         "--interface",
-        choices=("text", "tokens"),
+        choices=("text", "tokens", "mediapipe"),
         default="text",
-        help="what a TFLite file takes: UTF-8 bytes, or token ids made elsewhere",
+        help="what a TFLite file takes: UTF-8 bytes, token ids made elsewhere, or the token ids of "
+        "MediaPipe Tasks",
     )
     parser.add_argument(
         "--max-bytes",
@@ -59,76 +77,154 @@ def add_arguments(parser):
     parser.add_argument(
         "--max-length",
         type=positive_int,
-        help="most tokens of a text; by default as in the model's tokenizer",
+        nargs="+",
+        metavar="TOKENS",
+        help="most tokens of a text; by default as in the model's tokenizer. With --interface "
+        "tokens several make one file with a signature for each",
     )
     parser.add_argument(
-        "--pairs", action="store_true", help="the model was fine-tuned on pairs of texts"
+        "--pairs", action="store_true", help="a classifier was fine-tuned on pairs of texts"
     )
+    parser.add_argument(
+        "--choices", type=positive_int, help="how many choices a multiple choice has in TFLite"
+    )
+    for name in _METADATA:
+        parser.add_argument(f"--{name}", metavar="TEXT", help=f"the {name} in a TFLite file")
     parser.add_argument(
         "--verify",
         metavar="FILE",
-        help="compare the file with the model on these texts (.csv, .tsv, .jsonl)",
+        help="compare the file with the model on these texts (.csv, .tsv, .jsonl, .txt)",
     )
-    parser.add_argument("--text-column", default="text", help="column of the texts to verify on")
-    parser.add_argument("--label-column", default="label", help="column of their labels")
-    parser.add_argument("--text-pair-column", help="column of their second texts")
+    parser.add_argument(
+        "--max-metric-drop",
+        type=float,
+        default=0.01,
+        metavar="DROP",
+        help="how far the task's metric may fall below the model's",
+    )
+    parser.add_argument(
+        "--min-agreement", type=float, metavar="SHARE", help="least share of the same answers"
+    )
+    parser.add_argument(
+        "--report", metavar="PREFIX", help="write the comparison to PREFIX.json and PREFIX.html"
+    )
+    task_rows.add_column_arguments(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace the output")
 
 
 def run(args):
-    """Exports, compares where asked, and says what was made."""
+    """Exports, compares where asked, and says what was made.
+
+    Returns:
+        The exit code: 1 where the file is there and fails a bound.
+    """
     file_format = args.format or ("tflite" if args.output.endswith(".tflite") else "saved_model")
-    check_output(args.output, args.overwrite)
-    if not os.path.isdir(args.model):
-        raise FileNotFoundError(
-            f"There is no model directory {args.model}. Make one with `keras-bert finetune`."
-        )
-    if args.verify:
-        check_readable(args.verify, "--verify")
+    _check(args, file_format)
     native_logs.start_tensorflow()
     with native_logs.hidden():
         from keras_bert_lib import export
-        from keras_bert_lib.data import read_labelled_texts
 
-        texts = text_pairs = None
+        calibration = verified = None
+        if args.calibration:
+            calibration = task_rows.read_rows(args.calibration, args, "--calibration", False)
         if args.verify:
-            rows = read_labelled_texts(
-                args.verify, args.text_column, args.label_column, args.text_pair_column
-            )
-            texts, text_pairs = rows.texts, rows.text_pairs
-        model = artifact.load_classifier(args.model)
-        max_length = args.max_length or min(
-            model.tokenizer.max_length, model.config.max_position_embeddings
-        )
+            verified = task_rows.read_rows(args.verify, args, "--verify")
+        model = artifact.load_model(args.model)
+        if verified:
+            verified = task_rows.fitted(verified, model, args.pairs)
         if file_format == "tflite":
-            export.tflite(
-                model,
-                args.output,
-                quantization=args.quantization,
-                interface=args.interface,
-                max_bytes=args.max_bytes,
-                max_length=max_length,
-                pairs=args.pairs,
-                overwrite=args.overwrite,
-            )
+            export.tflite(model, args.output, **_tflite_options(args, model, calibration))
         else:
             export.saved_model(
                 model,
                 args.output,
-                max_length=max_length,
+                max_length=args.max_length and args.max_length[0],
                 pairs=args.pairs,
                 overwrite=args.overwrite,
             )
-        report = None
-        if args.verify:
-            labels = [rows.labels[i] for i in rows.label_ids]
-            report = export.verify(args.output, model, texts, text_pairs, labels)
     print(f"Wrote {args.output}: {megabytes(args.output)}.")
-    if report is not None:
-        print(report)
+    failure = _verify(args, model, verified) if verified else None
+    if failure:
+        sys.stdout.flush()
+        print(f"keras-bert export: error: {failure}", file=sys.stderr)
+        return 1
     if file_format == "saved_model" or args.interface == "text":
         next_step(
             f'keras-bert predict {args.output} "your text"', f"keras-bert inspect {args.output}"
         )
     else:
         next_step(f"keras-bert inspect {args.output}")
+    return 0
+
+
+def _check(args, file_format):
+    """Raises where the arguments do not fit each other, before anything takes time."""
+    check_output(args.output, args.overwrite)
+    if not os.path.isdir(args.model):
+        raise FileNotFoundError(
+            f"There is no model directory {args.model}. Make one with `keras-bert finetune`."
+        )
+    if file_format == "tflite" and args.quantization in CALIBRATED and not args.calibration:
+        raise ValueError(
+            f"--quantization {args.quantization} needs --calibration FILE, with 100 or more texts "
+            "as the model will see them."
+        )
+    if file_format == "saved_model" and args.max_length and len(args.max_length) > 1:
+        raise ValueError("--max-length: a SavedModel takes texts of any length; give one.")
+    if args.report and not args.verify:
+        raise ValueError("--report is of a comparison: give --verify FILE, too.")
+    if args.report:
+        from keras_bert_lib.export import report_page
+
+        report_page.check_matplotlib()
+
+
+def _tflite_options(args, model, calibration):
+    """The arguments of `export.tflite`."""
+    texts = None
+    if calibration:
+        rows = task_rows.fitted(calibration, model, args.pairs)
+        texts = rows.texts
+        if rows.text_pairs is not None:
+            texts = list(zip(rows.texts, rows.text_pairs))
+    max_length = args.max_length
+    if max_length is not None and len(max_length) == 1:
+        max_length = max_length[0]
+    given = {name: getattr(args, name) for name in _METADATA}
+    return {
+        "quantization": args.quantization,
+        "interface": args.interface,
+        "max_bytes": args.max_bytes,
+        "max_length": max_length,
+        "pairs": args.pairs,
+        "choices": args.choices,
+        "calibration_texts": texts,
+        "metadata": {name: value for name, value in given.items() if value is not None},
+        "error_report": args.error_report,
+        "overwrite": args.overwrite,
+    }
+
+
+def _verify(args, model, rows):
+    """Compares, prints and writes the report; returns what is wrong with the file, or None."""
+    with native_logs.hidden():
+        from keras_bert_lib import export
+
+        report = export.verify(
+            args.output,
+            model,
+            rows.texts,
+            rows.text_pairs,
+            rows.labels,
+            show_progress=sys.stdout.isatty(),
+        )
+    print(report)
+    if args.report:
+        report.save_json(f"{args.report}.json")
+        report.save_html(f"{args.report}.html")
+        print(f"Wrote {args.report}.json and {args.report}.html.")
+    try:
+        report.check(args.max_metric_drop, args.min_agreement)
+    except export.VerificationError as error:
+        return str(error)
+    return None

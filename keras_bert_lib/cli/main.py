@@ -17,7 +17,7 @@ COMMANDS = {
     "vocab": "learn a WordPiece vocabulary from text files",
     "pretrain": "pretrain a BERT on text files (masked pieces and next sentence)",
     "finetune": "fine-tune a BERT to label texts",
-    "predict": "label texts with a model directory, a SavedModel or a .tflite file",
+    "predict": "answer texts with a model directory, a SavedModel or a .tflite file",
     "export": "write a fine-tuned model as a file that takes text: SavedModel or TFLite",
     "convert": "take a model from one library to another (Hugging Face, Google, KerasHub, ...)",
     "inspect": "say what is in a model of any of these libraries, or in an exported file",
@@ -95,14 +95,15 @@ def main(argv=None):
         argv: The arguments after the program's name; those of the process by default.
 
     Returns:
-        The exit code: 0, 2 for bad input (after one line on standard error), 130 when interrupted.
+        The exit code: 0, 1 where what was made is not as good as it was to be, 2 for bad input
+        (each after one line on standard error), 130 when interrupted.
     """
     args = parse(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.use_absl_handler()
     name = f"keras-bert {args.command}"
     try:
-        args.module.run(args)
+        code = args.module.run(args)
         sys.stdout.flush()
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted. {args.module.IF_INTERRUPTED}", file=sys.stderr)
@@ -118,7 +119,7 @@ def main(argv=None):
             raise
         print(f"{name}: error: {message}", file=sys.stderr)
         return 2
-    return 0
+    return code or 0
 
 
 def _one_line(error):

@@ -1,7 +1,10 @@
-"""Label texts with a model directory, a SavedModel or a .tflite file.
+"""Answer texts with a model directory, a SavedModel or a .tflite file.
 
 Texts come from the command line, from --file, or from standard input, one a line; every line gets
-an answer, empty ones too. Prints label, score and text, parted by tabs.
+an answer, empty ones too. Prints the answer and the text, parted by tabs: a label and its score, or
+what else the model is for: a number, entities, an answer, a choice, what fills the masks, or an
+embedding. A line has both texts of a pair, parted by a tab: a question and its context, a text and
+its choices.
 """
 
 import itertools
@@ -15,6 +18,7 @@ EXAMPLES = """\
 examples:
   keras-bert predict my-classifier "a fine film"
   keras-bert predict my-classifier.tflite --file texts.txt --json > answers.jsonl
+  keras-bert predict my-answerer.tflite --file questions-and-contexts.tsv
   sort texts.txt | keras-bert predict my-classifier-saved-model
 """
 IF_INTERRUPTED = "The answers above are complete."
@@ -23,10 +27,13 @@ IF_INTERRUPTED = "The answers above are complete."
 def add_arguments(parser):
     """Adds the command's arguments to its parser."""
     parser.add_argument("path", help="model directory, SavedModel directory or .tflite file")
-    parser.add_argument("text", nargs="*", help="texts to label")
+    parser.add_argument("text", nargs="*", help="texts to answer")
     parser.add_argument("--file", help="read the texts from this file, one a line")
     parser.add_argument(
-        "--pairs", action="store_true", help="a text and its pair, parted by a tab, in each line"
+        "--pairs",
+        action="store_true",
+        help="a text and its pair, parted by a tab, in each line; needed for classifiers of pairs "
+        "alone",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     parser.add_argument("--batch-size", type=positive_int, default=32, help="texts in one step")
@@ -41,23 +48,24 @@ def run(args):
     kind, path = artifact.kind_of(args.path)
     native_logs.start_tensorflow()
     with native_logs.hidden(), artifact.reading(path):
-        answer = _load(kind, path)
+        answer, takes_pairs, takes_choices = _load(kind, path)
     sys.stdout.reconfigure(encoding="utf-8")
     typed_by_hand = not args.text and not args.file and sys.stdin.isatty()
     batch_size = 1 if typed_by_hand else args.batch_size
     lines = _lines(args)
     while batch := list(itertools.islice(lines, batch_size)):
-        texts, pairs = batch, None
-        if args.pairs:
-            parts = [line.partition("\t") for line in batch]
-            texts, pairs = [part[0] for part in parts], [part[2] for part in parts]
+        columns = [batch]
+        if args.pairs or takes_pairs:
+            parts = [line.split("\t") if takes_choices else line.split("\t", 1) for line in batch]
+            seconds = [part[1:] if takes_choices else "".join(part[1:]) for part in parts]
+            columns = [[part[0] for part in parts], seconds]
         with native_logs.hidden():  # The first batch makes the runtime introduce itself.
-            answers = answer(texts, pairs)
-        for line, (label, score) in zip(batch, answers):
+            answers = answer(*columns)
+        for line, found in zip(batch, answers):
             if args.json:
-                print(json.dumps({"label": label, "score": score, "text": line}))
+                print(json.dumps({**_as_dict(found), "text": line}))
             else:
-                print(f"{label}\t{score:.4f}\t{line}")
+                print("\t".join([*_as_cells(found), line]))
         sys.stdout.flush()
 
 
@@ -74,26 +82,66 @@ def _lines(args):
 
 
 def _load(kind, path):
-    """Returns a function from texts, and second texts or None, to a list of (label, score)."""
+    """Returns what answers, and whether it takes pairs of texts, and choices.
+
+    What answers is a function from texts, and second texts where there are some, to a list of what
+    `predict_text` of the models returns, or of embeddings.
+    """
     if kind in ("saved_model", "tflite"):
         from keras_bert_lib.export import stock_runtime
 
-        answers = stock_runtime.load(path).answers
-        return lambda texts, text_pairs: [
-            (answer["label"], answer["score"]) for answer in answers(texts, text_pairs)
-        ]
+        file = stock_runtime.load(path)
+        return file.answers, "text_pair" in file.inputs, file.num_choices > 0
 
-    if kind == "model":
-        model = artifact.load_classifier(path)
-    else:
-        model = artifact.load_keras(path)
-        if not hasattr(model, "predict_text"):
-            raise ValueError(
-                f"{path} holds a {type(model).__name__}, which does not label texts. Fine-tune it "
-                "with `keras-bert finetune`."
-            )
-        artifact.check_problem_type(model, path)
-    return lambda texts, text_pairs: [
-        (answer["label"], answer["score"])
-        for answer in model.predict_text(texts, text_pairs, batch_size=len(texts))
-    ]
+    from keras_bert_lib.models import BertMultipleChoice, BertQuestionAnswerer, BertTextEmbedder
+
+    model = artifact.load_model(path) if kind == "model" else artifact.load_keras(path)
+    if isinstance(model, BertTextEmbedder):
+        return model.encode, False, False
+    if not hasattr(model, "predict_text"):
+        raise ValueError(
+            f"{path} holds a {type(model).__name__}, which does not answer texts. Fine-tune it "
+            "with `keras-bert finetune`."
+        )
+    takes_choices = isinstance(model, BertMultipleChoice)
+    takes_pairs = takes_choices or isinstance(model, BertQuestionAnswerer)
+    return model.predict_text, takes_pairs, takes_choices
+
+
+def _as_dict(answer):
+    """An answer as a JSON object, under names that say what it is."""
+    if isinstance(answer, dict):
+        return answer
+    if isinstance(answer, float):
+        return {"value": answer}
+    if hasattr(answer, "tolist"):
+        return {"embedding": answer.tolist()}
+    if answer and isinstance(answer[0], float):
+        return {"values": answer}
+    if answer and isinstance(answer[0], list):
+        return {"masks": answer}
+    return {"answers": answer}  # labels or entities, or none of them
+
+
+def _as_cells(answer):
+    """An answer as cells of a table."""
+    if isinstance(answer, dict):
+        names = [
+            str(answer[key]) for key in ("label", "index", "choice", "answer") if key in answer
+        ]
+        return [*names, f"{answer['score']:.4f}"]
+    if isinstance(answer, float):
+        return [f"{answer:.4f}"]
+    if hasattr(answer, "tolist"):
+        return [" ".join(f"{x:.6f}" for x in answer.tolist())]
+    if answer and isinstance(answer[0], float):
+        return [f"{x:.4f}" for x in answer]
+    if answer and isinstance(answer[0], list):  # what fills each mask
+        return [", ".join(f"{x['token']} {x['score']:.4f}" for x in fills) for fills in answer]
+    shown = (
+        f"{x['text']} ({x['label']} {x['score']:.4f})"
+        if "text" in x
+        else f"{x['label']} {x['score']:.4f}"
+        for x in answer
+    )
+    return [", ".join(shown)]

@@ -57,7 +57,7 @@ def read_labelled_texts(
     """
     columns = (text_column, text_pair_column, label_column)
     if isinstance(source, (str, os.PathLike)):
-        rows = _file_rows(source, columns)
+        rows = file_rows(source, columns)
     elif isinstance(source, tf.data.Dataset):
         rows = _dataset_rows(source)
     elif hasattr(source, "iloc"):
@@ -65,7 +65,7 @@ def read_labelled_texts(
     else:
         source = list(source)
         is_paths = source and all(isinstance(item, (str, os.PathLike)) for item in source)
-        rows = _file_rows(source, columns) if is_paths else _list_rows(source)
+        rows = file_rows(source, columns) if is_paths else _list_rows(source)
 
     known = None if labels is None else [_label_name(label, "`labels`") for label in labels]
     texts, text_pairs, names = [], [], []
@@ -103,30 +103,52 @@ def read_labelled_texts(
 # if something is wrong with the row.
 
 
-def _file_rows(paths, columns):
+def file_rows(paths, columns):
+    """Yields the rows of files as they are, labels of any kind.
+
+    Args:
+        paths: a path, a glob or a list of them; see `read_labelled_texts`.
+        columns: names of the columns of texts, second texts and labels, None for those that are
+            not asked for.
+
+    Yields:
+        `(where, text, text_pair, label)`; str cells, or what JSON has there, None where not asked
+        for. `where` opens the message if something is wrong with the row.
+
+    Raises:
+        FileNotFoundError: a path does not exist, or a glob matches nothing.
+        ValueError: a file cannot be read, a column is missing, or a cell is empty.
+    """
     for path in expand_paths(paths):
-        name = path.removesuffix(".gz").lower()
         if is_json_lines(path):
             rows = _json_rows(path, columns)
-        elif name.endswith((".csv", ".tsv")):
-            rows = _table_rows(path, columns, is_tsv=name.endswith(".tsv"))
         else:
-            raise ValueError(
-                "The name of a file tells its format: .csv, .tsv or .jsonl, each also with .gz. "
-                f"Received: {path}"
-            )
+            rows = _table_rows(path, columns, _is_tsv(path))
         yield from rows
 
 
+def column_names(path):
+    """Returns the names of a file's columns, those of its first row where it is JSON lines."""
+    if is_json_lines(path):
+        lines = (line for line in read_lines(path) if line.strip())
+        return list(parse_json_object(next(lines, "{}"), f"{path} line 1"))
+    _, header = next(_csv_records(_csv_reader(path, _is_tsv(path)), path), (0, []))
+    return [name.strip() for name in header]
+
+
+def _is_tsv(path):
+    name = path.removesuffix(".gz").lower()
+    if not name.endswith((".csv", ".tsv")):
+        raise ValueError(
+            "The name of a file tells its format: .csv, .tsv or .jsonl, each also with .gz. "
+            f"Received: {path}"
+        )
+    return name.endswith(".tsv")
+
+
 def _table_rows(path, columns, is_tsv):
-    # NUL is an error in the csv module of Python 3.10, and nothing to BERT.
-    lines = (line.replace("\0", "\ufffd") for line in read_lines(path, newline=""))
-    if is_tsv:
-        reader = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    else:
-        reader = csv.reader(lines, strict=True)
     header = None
-    for start, cells in _csv_records(reader, path):
+    for start, cells in _csv_records(_csv_reader(path, is_tsv), path):
         if header is None:
             header = [name.strip() for name in cells]
             _check_columns(path, header, columns)
@@ -140,6 +162,14 @@ def _table_rows(path, columns, is_tsv):
         # An empty cell is a missing one: these formats cannot tell them apart.
         row = {name: cell or None for name, cell in zip(header, cells)}
         yield where, *_pick(where, row, columns)
+
+
+def _csv_reader(path, is_tsv):
+    # NUL is an error in the csv module of Python 3.10, and nothing to BERT.
+    lines = (line.replace("\0", "\ufffd") for line in read_lines(path, newline=""))
+    if is_tsv:
+        return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, strict=True)
 
 
 def _csv_records(reader, path):

@@ -50,6 +50,12 @@ class TaskAnswers:
         """List of str, what `labels.txt` holds; empty where answers are no labels."""
         return []
 
+    @property
+    def lists(self):
+        """Dict of file name to list of str: the names of what outputs give as numbers."""
+        lists = {"labels.txt": self.labels, "vocab.txt": self.tokenizer.vocabulary}
+        return {name: lines for name, lines in lists.items() if lines}
+
     def of_tokens(self, tokens):
         """Answers for token ids.
 

@@ -21,14 +21,14 @@ def saved_model(model, path, max_length=None, pairs=False, overwrite=False):
     - `tokens`: `token_ids`, `segment_ids`, `padding_mask` int32 `[batch, seq]` (for multiple choice
       `[batch, choices, seq]`) to the answers.
 
-    The answers are, of a `BertClassifier`, `probabilities` float32 `[batch, classes]`, with `label`
-    string `[batch]` where a text has one label, or `values` float32 `[batch, outputs]` for a
-    regression; of a `BertTextEmbedder` `embedding` float32 `[batch, hidden]`; of a
-    `BertMultipleChoice` `probabilities` float32 `[batch, choices]`. The `tokens` of others give the
-    model's own logits.
+    The answers are those of `tflite`, one row a text; besides, strings where numbers stand for
+    names: `label` `[batch]` of a `BertClassifier` of one label a text, and `entity_types`
+    `[batch, 64]` of a `BertTokenClassifier`. A text's answer does not depend on its batch mates.
+    What other numbers stand for is listed, one a line, in `assets.extra/labels.txt` and
+    `assets.extra/vocab.txt`.
 
     Args:
-        model: a model of any task, with a tokenizer.
+        model: the model of a task, with a tokenizer.
         path: directory to write, such as "serving/1". Written under another name first, so that a
             server never sees half of it.
         max_length: int, most tokens of a text; longer ones are cut. None: as many as the model has
@@ -68,6 +68,11 @@ def write_saved_model(module, path, signatures):
     replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
     try:
         tf.saved_model.save(module, str(temporary), signatures=signatures)
+        # For callers who look up what a number stands for; no loader needs them.
+        extra = temporary / "assets.extra"
+        extra.mkdir()
+        for name, lines in module.answers.lists.items():
+            (extra / name).write_bytes("".join(f"{line}\n" for line in lines).encode())
         if path.exists():
             os.rename(path, replaced)
         os.rename(temporary, path)

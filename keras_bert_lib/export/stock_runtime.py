@@ -152,6 +152,11 @@ class _SavedModelFile(_TextFile):
         for name, column in columns.items():
             if self.num_choices and name == "text_pair":
                 rows = [[encode(text) for text in choices] for choices in column]
+                if len({len(row) for row in rows}) > 1:
+                    raise ValueError(
+                        f"{self.path} takes equally many choices for all texts of a batch. "
+                        f"Received: {sorted({len(row) for row in rows})}"
+                    )
                 inputs[name] = tf.constant(rows, tf.string, shape=None if rows else [0, 1])
             else:
                 rows = [encode(text) for text in column]

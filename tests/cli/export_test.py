@@ -1,6 +1,11 @@
+import json
 import os
+import re
 
 import pytest
+
+import keras_bert_lib as kbl
+from tests.export.task_models import make_model
 
 
 @pytest.mark.parametrize("name", ["small.tflite", "serving/1"])
@@ -37,13 +42,116 @@ def test_tokens_interface_takes_no_text(run_command, artifacts, tmp_path):
     assert "does not take text" in error
 
 
+def write_rows(path, rows):
+    path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
+    return path
+
+
+def test_int8_with_calibration_metadata_and_report(run_command, artifacts, tmp_path):
+    pytest.importorskip("matplotlib")
+    texts = ["the film was fine", "rain fell on it", "the dog", "sun rose and it was fine"]
+    (tmp_path / "texts.txt").write_text("\n".join(texts * 5), encoding="utf-8")
+    rows = write_rows(tmp_path / "dev.jsonl", [{"sentence": text} for text in texts])
+    output = tmp_path / "int8.tflite"
+    code, out, error = run_command(
+        *("export", "--model", artifacts["model"], "--output", output, "--quantization", "int8"),
+        *("--calibration", tmp_path / "texts.txt", "--error-report", tmp_path / "layers.json"),
+        *("--verify", rows, "--text-column", "sentence", "--report", tmp_path / "r" / "int8"),
+        *("--author", "A. Person", "--license", "CC0"),
+    )
+    assert code == 0, error
+    assert "same label as Keras" in out
+    assert "accuracy" not in out  # there are no labels
+    report = json.loads((tmp_path / "r" / "int8.json").read_text("utf-8"))
+    assert report["size_bytes"] == os.path.getsize(output)
+    assert "<svg" in (tmp_path / "r" / "int8.html").read_text("utf-8")
+    assert json.loads((tmp_path / "layers.json").read_text("utf-8"))
+    assert "A. Person" in run_command("inspect", output)[1]
+
+
+def test_a_metric_that_falls_too_far_fails_and_leaves_the_file(
+    run_command, artifacts, tmp_path, monkeypatch
+):
+    texts = ["the film was fine", "rain fell on it", "the dog", "sun rose and it was fine"]
+    model = kbl.BertClassifier.from_pretrained(artifacts["model"])
+    labels = [answer["label"] for answer in model.predict_text(texts)]
+    rows = [{"text": text, "label": label} for text, label in zip(texts, labels)]
+    write_rows(tmp_path / "dev.jsonl", rows)
+    saved_model = kbl.export.saved_model
+
+    def contrary(model, *args, **options):
+        # The file of a model that says the contrary of what it said.
+        head = model.classifier
+        weights = head.get_weights()
+        head.set_weights([-weight for weight in weights])
+        saved_model(model, *args, **options)
+        head.set_weights(weights)
+
+    monkeypatch.setattr(kbl.export, "saved_model", contrary)
+    code, out, error = run_command(
+        *("export", "--model", artifacts["model"], "--output", tmp_path / "serving"),
+        *("--verify", tmp_path / "dev.jsonl"),
+    )
+    assert code == 1
+    assert "accuracy, file / Keras" in out
+    assert error.count("\n") == 1
+    assert "its accuracy is 0.0000, that of Keras 1.0000: more than 0.01 is lost" in error
+    assert run_command("predict", tmp_path / "serving", "the dog")[0] == 0
+    code, _, _ = run_command(
+        *("export", "--model", artifacts["model"], "--output", tmp_path / "serving"),
+        *("--verify", tmp_path / "dev.jsonl", "--max-metric-drop", "1", "--overwrite"),
+    )
+    assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("task", "rows"),
+    [
+        (
+            "tagger",
+            [
+                {"text": "😀 the film", "label": [{"start": 2, "end": 5, "label": "name"}]},
+                {"text": "fine", "label": []},
+            ],
+        ),
+        ("answerer", [{"text": "what", "text_pair": "the film was fine", "label": "film"}]),
+        ("multi_label", [{"text": "the film", "label": "joy|käse"}, {"text": "a", "label": []}]),
+    ],
+)
+def test_verification_of_other_tasks(run_command, tmp_path, task, rows):
+    make_model(task).save_pretrained(tmp_path / "model")
+    write_rows(tmp_path / "dev.jsonl", rows)
+    code, out, error = run_command(
+        *("export", "--model", tmp_path / "model", "--output", tmp_path / "serving"),
+        *("--verify", tmp_path / "dev.jsonl"),
+    )
+    assert (code, error) == (0, "")
+    name = {"tagger": "entity F1", "answerer": "exact match", "multi_label": "micro F1"}[task]
+    assert re.search(rf"{name}, file / Keras +(\d\.\d+) / \1", out)
+
+
 def test_bad_input_gives_one_line_and_writes_nothing(run_command, artifacts, tmp_path):
     output = tmp_path / "x.tflite"
+    (tmp_path / "empty.txt").write_text(" \n\n")
+    (tmp_path / "empty.csv").write_text("text,label\n")
+    (tmp_path / "other.csv").write_text("text,label\na cat,dog\n")
+    (tmp_path / "columns.csv").write_text("sentence,label\na cat,pos\n")
+    model = ["--model", artifacts["model"]]
+    int8 = [*model, "--quantization", "int8"]
     for argv, part in [
         (["--model", tmp_path / "absent"], "no model directory"),
         (["--model", tmp_path], "config.json"),
-        (["--model", artifacts["model"], "--verify", tmp_path / "absent.csv"], "absent.csv"),
-        (["--model", artifacts["model"], "--max-length", "64"], "16"),
+        ([*model, "--verify", tmp_path / "absent.csv"], "absent.csv"),
+        ([*model, "--max-length", "64"], "16"),
+        (int8, "--quantization int8 needs --calibration FILE"),
+        ([*int8, "--calibration", tmp_path / "absent.txt"], "absent.txt"),
+        ([*int8, "--calibration", tmp_path / "empty.txt"], "--calibration: there is no text in"),
+        ([*model, "--verify", tmp_path / "empty.csv"], "--verify: there is no text in"),
+        ([*model, "--verify", tmp_path / "columns.csv"], 'no column "text"'),
+        ([*model, "--verify", tmp_path / "other.csv"], "labels that the model has not"),
+        ([*model, "--report", tmp_path / "r"], "--verify"),
+        ([*model, "--format", "saved_model", "--max-length", "8", "16"], "give one"),
+        ([*model, "--quantization", "int3"], "invalid choice"),
     ]:
         code, _, error = run_command("export", "--output", output, *argv)
         assert code == 2

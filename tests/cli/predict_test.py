@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 import keras_bert_lib as kbl
+from tests.export.task_models import MAX_BYTES, make_model
 
 KINDS = ["model", "saved_model", "tflite", "keras"]
 TEXTS = ["the film was fine", "it was dull", "", "   ", "🙂", "rain and sun and rain", "cat"]
@@ -81,17 +82,81 @@ def test_model_that_was_not_fine_tuned_says_so(run_command, artifacts, tmp_path)
         assert part in error
 
 
-def test_model_with_another_answer_than_a_label_says_so(run_command, artifacts, tmp_path):
-    encoder = kbl.BertEncoder.from_pretrained(artifacts["model"])
-    tokenizer = kbl.BertTokenizer.from_pretrained(artifacts["model"])
-    model = kbl.BertClassifier(encoder, num_classes=1, tokenizer=tokenizer)
-    model.save_pretrained(tmp_path / "number")
-    model.save(tmp_path / "number.keras")
-    for name in ("number", "number.keras"):
-        code, _, error = run_command("predict", tmp_path / name, "text")
-        assert code == 2
-        assert f"{tmp_path / name} does not give a text one label" in error
-        assert "Received: problem_type='regression'\n" in error
+LINES = {
+    "multi_label": ["the film was fine", "dull"],
+    "regression": ["the film was fine", "dull"],
+    "embedder": ["the film was fine", "dull"],
+    "tagger": ["😀 the film was fine in 東京", "ÀÉÎ dull"],
+    "answerer": ["was it fine\t😀 naïveté, the film was fine", "what\tdull"],
+    "choice": ["the film was\tfine\tdull\t東京", "dull\tthe\twas\tfilm"],
+    "masked": ["the [MASK] was [MASK]", "fine"],
+}
+
+
+def answers_of(model, lines):
+    """What Python's methods answer to lines of texts, or of texts and second texts."""
+    if isinstance(model, kbl.BertTextEmbedder):
+        return model.encode(lines)
+    parts = [line.split("\t") for line in lines]
+    columns = [[part[0] for part in parts]]
+    if isinstance(model, kbl.BertMultipleChoice):
+        columns.append([part[1:] for part in parts])
+    elif isinstance(model, kbl.BertQuestionAnswerer):
+        columns.append([part[1] for part in parts])
+    return model.predict_text(*columns)
+
+
+def same(found, expected):
+    """Whether two answers are alike, but for the last digits of numbers."""
+    if isinstance(expected, dict):
+        # What a file cannot say of a mask is the whole text with it filled in.
+        assert set(expected) - set(found) <= {"sequence"}
+        return all(same(found[key], expected[key]) for key in found)
+    if isinstance(expected, list):
+        return len(found) == len(expected) and all(map(same, found, expected))
+    if isinstance(expected, float):
+        return found == pytest.approx(expected, abs=1e-4)
+    return found == expected
+
+
+@pytest.mark.parametrize(
+    ("task", "kind"),
+    [(task, "model") for task in LINES]
+    + [("tagger", "tflite"), ("answerer", "saved_model")]
+    + [
+        pytest.param(task, kind, marks=pytest.mark.slow)
+        for task in LINES
+        for kind in ("saved_model", "tflite")
+        if (task, kind) not in [("tagger", "tflite"), ("answerer", "saved_model")]
+    ],
+)
+def test_every_task_is_answered(run_command, tmp_path, task, kind):
+    model, path = make_model(task), tmp_path / "answers.tflite"
+    if kind == "model":
+        model.save_pretrained(path)
+    elif kind == "saved_model":
+        kbl.export.saved_model(model, path)
+    else:
+        choices = 3 if task == "choice" else None
+        kbl.export.tflite(model, path, "none", max_bytes=MAX_BYTES, choices=choices)
+    code, out, error = run_command("predict", path, "--json", *LINES[task])
+    assert (code, error) == (0, "")
+    found = [json.loads(line) for line in out.splitlines()]
+    assert [answer.pop("text") for answer in found] == LINES[task]
+    expected = answers_of(model, LINES[task])
+    if task == "embedder":
+        expected = [{"embedding": row.tolist()} for row in expected]
+    elif not isinstance(expected[0], dict):
+        name = {"regression": "values", "masked": "masks"}.get(task, "answers")
+        assert list(found[0]) == [name]
+        found = [next(iter(answer.values())) for answer in found]
+    assert all(map(same, found, expected)), (found, expected)
+    code, out, _ = run_command("predict", path, *LINES[task])
+    assert code == 0
+    assert all(line.endswith(text) for line, text in zip(out.splitlines(), LINES[task]))
+    if task == "tagger":
+        assert found[0]  # there is something to cut out
+        assert found[0][0]["text"] in out
 
 
 @pytest.mark.parametrize(
