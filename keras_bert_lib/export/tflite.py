@@ -51,18 +51,28 @@ def tflite(
     - of a `BertTextEmbedder` `embedding` float32 `[1, hidden]`;
     - of a `BertMultipleChoice` `probabilities` float32 `[1, choices]`; its `text_pair` is int32
       `[choices, max_bytes]`, its token ids `[choices, max_length]`;
-    - of a `BertTokenClassifier` for token ids `logits` float32 `[1, max_length, labels]`;
-    - of a `BertQuestionAnswerer` for token ids `start_logits` and `end_logits` float32
+    - of a `BertTokenClassifier` its entities, at most 64: where they stand in the bytes of the
+      text, `entity_starts` and `entity_ends` (exclusive) int32 `[1, 64]`, their types,
+      `entity_labels` int32 `[1, 64]` (lines of `labels.txt`), `entity_scores` float32 `[1, 64]`,
+      and how many there are, `entity_count` int32 `[1]`; places that are not used are 0, their
+      labels -1. For token ids `logits` float32 `[1, max_length, labels]`;
+    - of a `BertQuestionAnswerer`, which takes the question for `text` and for `text_pair` what
+      holds the answer, where this stands in its bytes, `answer_start` and `answer_end` (exclusive)
+      int32 `[1, 1]`, both 0 for no answer, its probability `score` float32 `[1, 1]`, and that of no
+      answer, `no_answer_score` float32 `[1]`. For token ids `start_logits` and `end_logits` float32
       `[1, max_length]`;
-    - of a `BertMaskedLM` for token ids `logits` float32 `[1, max_length, vocab]`.
+    - of a `BertMaskedLM` for each "[MASK]" of the text, at most 8, where it stands, `mask_starts`
+      and `mask_ends` int32 `[1, 8]`, the 5 most probable pieces, `token_ids` int32 `[1, 8, 5]`
+      (lines of `vocab.txt`), their `scores` float32 `[1, 8, 5]`, and how many there are,
+      `mask_count` int32 `[1]`. For token ids `logits` float32 `[1, max_length, vocab]`.
 
     With `interface="text"` there is `truncated` int32 `[1]` besides: 1 where a text was cut, by
     `max_length`, or before it came: a client whose text does not fit sends the first `max_bytes` of
     its bytes, and a text that fills the last place counts as cut. What is left of a character that
-    was cut is dropped.
+    was cut is dropped. Entities and masks for which there was no room count as cut, too.
 
     Args:
-        model: a model of any task, with a tokenizer.
+        model: the model of a task, with a tokenizer.
         path: file to write.
         quantization: "none" (float32), "float16" (weights), "dynamic_int8" (weights 8 bits,
             activations quantized as they come), "int8" (products of 8-bit integers, whose ranges
@@ -157,7 +167,9 @@ def tflite(
 
     content = quantize(exact, quantization, samples)
     tflite_file.check_builtin_only(content)
-    content = tflite_metadata.attach(content, model, module.answers.labels, metadata)
+    # Where the answers to token ids are logits, their labels are the model's own.
+    labels = module.answers.labels if interface == "text" else getattr(model, "labels", [])
+    content = tflite_metadata.attach(content, model, labels, metadata)
     _write(path, content)
     if error_report is not None:
         layers = error_by_layer(exact, content, samples)
