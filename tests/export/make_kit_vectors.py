@@ -86,11 +86,12 @@ def _utf8(text, max_bytes, repeat=1):
     case = {"utf16": _units(text), "repeat": repeat, "max_bytes": max_bytes}
     case["codes"] = _codes(text * repeat, max_bytes)
     # A String of Swift cannot hold half a pair, and has U+FFFD in its place.
-    case["repaired"] = _codes(_repaired(text) * repeat, max_bytes)
+    case["repaired"] = _codes(repaired(text) * repeat, max_bytes)
     return case
 
 
-def _repaired(text):
+def repaired(text):
+    """Returns a text with each half of a surrogate pair replaced, as a String of Swift has it."""
     return re.sub("[\ud800-\udfff]", "\ufffd", text)
 
 
@@ -121,6 +122,7 @@ def _packed():
         {
             "base64": base64.b64encode(file).decode(),
             "tflite": file[4:8] == b"TFL3",
+            "whole": lines is not None,
             "lines": lines,
         }
         for file, lines in files
@@ -185,7 +187,6 @@ def _answers():
     context = "Zoë 🎻 moved to Kraków in 1999."
     start = len(context[: context.index("Kraków")].encode())
     end = start + len("Kraków".encode())
-    spans = [(start, end, "Kraków", 0.75), (0, 4, "Zoë", 0.75), (0, 0, "", 0.25)]
     return [
         {
             "utf16": _units(context),
@@ -194,9 +195,8 @@ def _answers():
             "score": 0.75,
             "no_answer_score": 0.25,
             "answer": answer,
-            "expected_score": score,
         }
-        for start, end, answer, score in spans
+        for start, end, answer in [(start, end, "Kraków"), (0, 4, "Zoë"), (0, 0, "")]
     ]
 
 

@@ -6,11 +6,14 @@ public struct Answer: Sendable {
     public let range: Range<String.Index>
     /// Its probability; that of there being no answer where there is none.
     public let score: Float
+    /// The probability that there is none, to set a bound of one's own.
+    public let noAnswerScore: Float
 
     init(in context: String, _ outputs: TextOutputs) {
-        let end = Int(outputs.ints["answer_end"]![0])
-        range = index(in: context, atByte: Int(outputs.ints["answer_start"]![0]))..<index(in: context, atByte: end)
+        let start = index(in: context, atByte: Int(outputs.ints["answer_start"]![0]))
+        range = start..<index(in: context, atByte: Int(outputs.ints["answer_end"]![0]))
         text = String(context[range])
-        score = outputs.floats[end > 0 ? "score" : "no_answer_score"]![0]
+        score = outputs.floats["score"]![0]
+        noAnswerScore = outputs.floats["no_answer_score"]![0]
     }
 }

@@ -5,17 +5,18 @@ func isTflite(_ file: Data) -> Bool {
     file.count >= 8 && file.dropFirst(4).prefix(4).elementsEqual("TFL3".utf8)
 }
 
+/// Whether a TFLite file is whole: those of this library end as a zip archive does.
+///
+/// LiteRT does not look, and crashes the app where a file ends early, as a broken download does.
+func isWhole(_ file: Data) -> Bool {
+    endRecord(file) != nil
+}
+
 /// Returns the lines of a file packed into a `.tflite`, which is a zip archive too; nil without it.
 ///
 /// Foundation opens no zip archives.
 func packedLines(_ file: Data, _ name: String) throws -> [String]? {
-    let lowest = max(0, file.count - 22 - 0xFFFF)
-    guard file.count >= 22,
-        let end = try stride(from: file.count - 22, through: lowest, by: -1).first(where: {
-            try file.number(at: $0, size: 4) == 0x0605_4b50
-                && $0 + 22 + file.number(at: $0 + 20, size: 2) == file.count
-        })
-    else { return nil }
+    guard let end = endRecord(file) else { return nil }
     let directory = try file.number(at: end + 16, size: 4)
     // Places in the archive count from here; zero in the files of most writers.
     let base = try end - file.number(at: end + 12, size: 4) - directory
@@ -38,6 +39,16 @@ func packedLines(_ file: Data, _ name: String) throws -> [String]? {
         entry += try 46 + nameSize + file.number(at: entry + 30, size: 2) + file.number(at: entry + 32, size: 2)
     }
     return nil
+}
+
+/// Returns where the last record of a zip archive starts; nil if the file does not end with one.
+private func endRecord(_ file: Data) -> Int? {
+    guard file.count >= 22 else { return nil }
+    let lowest = max(0, file.count - 22 - 0xFFFF)
+    return try? stride(from: file.count - 22, through: lowest, by: -1).first {
+        try file.number(at: $0, size: 4) == 0x0605_4b50
+            && $0 + 22 + file.number(at: $0 + 20, size: 2) == file.count
+    }
 }
 
 extension Data {

@@ -24,6 +24,7 @@ public actor TextModel {
             throw TextModelError("\(name) cannot be opened: \(error.localizedDescription)")
         }
         guard isTflite(file) else { throw TextModelError("\(name) is not a TFLite file.") }
+        guard isWhole(file) else { throw TextModelError("\(name) is not whole. Download or export it again.") }
         labels = try packedLines(file, "labels.txt")
     }
 

@@ -12,7 +12,7 @@ final class VectorsTests: XCTestCase {
             let utf16: [UInt16], start: Int, end: Int, utf16_start: Int, utf16_end: Int
         }
         struct Packed: Decodable {
-            let base64: Data, tflite: Bool, lines: [String]?
+            let base64: Data, tflite: Bool, whole: Bool, lines: [String]?
         }
         struct Classes: Decodable {
             let labels: [String]?, probabilities: [Float], best: [String]
@@ -24,7 +24,7 @@ final class VectorsTests: XCTestCase {
         }
         struct Answers: Decodable {
             let utf16: [UInt16], answer_start: Int32, answer_end: Int32
-            let score: Float, no_answer_score: Float, answer: String, expected_score: Float
+            let score: Float, no_answer_score: Float, answer: String
         }
         let utf8: [Utf8], spans: [Span], packed: [Packed]
         let classifications: [Classes], entities: [Entities], answers: [Answers]
@@ -68,12 +68,13 @@ final class VectorsTests: XCTestCase {
     func testReadsPackedLines() throws {
         for test in vectors.packed {
             XCTAssertEqual(isTflite(test.base64), test.tflite)
+            XCTAssertEqual(isWhole(test.base64), test.whole)
             XCTAssertEqual(try packedLines(test.base64, "labels.txt"), test.lines)
             XCTAssertNil(try packedLines(test.base64, "label"))
-            for end in 0..<test.base64.count {  // cut downloads
-                XCTAssertNil(try packedLines(test.base64.prefix(end), "labels.txt"))
+            for end in 0..<test.base64.count {  // a download that broke off
+                XCTAssertFalse(isWhole(test.base64.prefix(end)))
             }
-            for i in test.base64.indices {  // damaged ones: no crash
+            for i in test.base64.indices {  // a damaged one: an error perhaps, no crash
                 var damaged = test.base64
                 damaged[i] ^= 0xFF
                 _ = try? packedLines(damaged, "labels.txt")
@@ -121,7 +122,8 @@ final class VectorsTests: XCTestCase {
             let answer = Answer(in: context, outputs)
             XCTAssertEqual(answer.text, test.answer)
             XCTAssertEqual(String(context[answer.range]), test.answer)
-            XCTAssertEqual(answer.score, test.expected_score)
+            XCTAssertEqual(answer.score, test.score)
+            XCTAssertEqual(answer.noAnswerScore, test.no_answer_score)
         }
     }
 }

@@ -27,7 +27,7 @@ class TextModel private constructor(
     private val map: () -> ByteBuffer,
     private val compile: (CompiledModel.Options) -> CompiledModel,
 ) : AutoCloseable {
-    /** A model among the app's assets. Gradle must not compress it: `noCompress += "tflite"`. */
+    /** A model among the app's assets. Gradle must not compress it, `noCompress += "tflite"`. */
     constructor(context: Context, asset: String) : this(
         asset,
         {
@@ -113,6 +113,8 @@ class TextModel private constructor(
             )
         }
         if (!isTflite(file)) throw TextModelException("$name is not a TFLite file.")
+        if (!isWhole(file)) throw TextModelException("$name is not whole. Download or export it again.")
+        val labels = packedLines(file, "labels.txt")
         val compiled = try {
             compile(CompiledModel.Options(Accelerator.CPU))
         } catch (error: LiteRtException) {
@@ -127,7 +129,7 @@ class TextModel private constructor(
             )
             val pair = compiled.input("text_pair")
             val inputs = if (pair == null) mapOf("text" to text) else mapOf("text" to text, "text_pair" to pair)
-            return Loaded(name, compiled, inputs, packedLines(file, "labels.txt"))
+            return Loaded(name, compiled, inputs, labels)
         } catch (error: TextModelException) {
             compiled.close()
             throw error

@@ -41,8 +41,20 @@ class VectorsTest {
     fun readsPackedLines() = each("packed") { case ->
         val file = ByteBuffer.wrap(Base64.getDecoder().decode(case.string("base64")))
         assertEquals(case.getValue("tflite").jsonPrimitive.boolean, isTflite(file))
+        assertEquals(case.getValue("whole").jsonPrimitive.boolean, isWhole(file))
         assertEquals(case.strings("lines"), packedLines(file, "labels.txt"))
         assertEquals(null, packedLines(file, "label"))
+        for (end in 0 until file.limit()) { // a download that broke off
+            assertEquals(false, isWhole(ByteBuffer.wrap(file.array(), 0, end).slice()))
+        }
+        for (i in 0 until file.limit()) { // a damaged one
+            val damaged = file.array().copyOf()
+            damaged[i] = (damaged[i].toInt() xor 0xFF).toByte()
+            try {
+                packedLines(ByteBuffer.wrap(damaged), "labels.txt")
+            } catch (_: TextModelException) { // and nothing else
+            }
+        }
     }
 
     @Test
@@ -80,7 +92,8 @@ class VectorsTest {
         val answer = decodeAnswer(case.text(), TextOutputs(floats, ints, null))
         assertEquals(case.string("answer"), answer.text)
         assertEquals(answer.text, case.text().substring(answer.start, answer.end))
-        assertEquals(case.float("expected_score"), answer.score)
+        assertEquals(case.float("score"), answer.score)
+        assertEquals(case.float("no_answer_score"), answer.noAnswerScore)
     }
 
     private fun each(name: String, check: (JsonObject) -> Unit) =
