@@ -1,4 +1,4 @@
-"""Exports a fine-tuned model directory as a SavedModel that takes text.
+"""Exports the model of any task as a SavedModel that takes text.
 
 python export/export_saved_model.py --model=my-classifier --output=serving/1
 """
@@ -8,21 +8,22 @@ import sys
 from absl import app, flags
 
 import keras_bert_lib as kbl
+from keras_bert_lib.cli import artifact
 
 FLAGS = flags.FLAGS
-flags.DEFINE_string("model", None, "Directory of a fine-tuned classifier.", required=True)
+flags.DEFINE_string("model", None, "Directory of a fine-tuned model.", required=True)
 flags.DEFINE_string("output", None, "Directory to write, such as serving/1.", required=True)
 flags.DEFINE_integer("max_length", None, "Most tokens of a text; all positions by default.")
-flags.DEFINE_bool("pairs", False, "Whether the model takes pairs of texts.")
+flags.DEFINE_bool("pairs", False, "Whether a classifier takes pairs of texts.")
 flags.DEFINE_bool("overwrite", False, "Replace what stands at --output.")
 
 
 def main(_):
     """Loads, exports, and says what to do next."""
     try:
-        classifier = kbl.BertClassifier.from_pretrained(FLAGS.model)
+        model = artifact.load_model(FLAGS.model)
         kbl.export.saved_model(
-            classifier,
+            model,
             FLAGS.output,
             max_length=FLAGS.max_length,
             pairs=FLAGS.pairs,
