@@ -42,43 +42,49 @@ std::string List(const std::vector<T>& items, F write) {
   return list + "]";
 }
 
-std::string Scores(const std::string& key, const std::vector<Scored>& items) {
-  return List(items, [&key](const Scored& item) {
-    return "{\"" + key + "\": " + Quote(item.name) + ", \"score\": " + Number(item.score) + "}";
-  });
+std::string Score(const std::string& key, const Scored& item) {
+  return "\"" + key + "\": " + Quote(item.name) + ", \"score\": " + Number(item.score);
 }
 
-std::string Place(const std::string& text, const Span& span) {
-  return "\"text\": " + Quote(text.substr(span.start, span.end - span.start)) +
+std::string Scores(const std::string& key, const std::vector<Scored>& items) {
+  return List(items, [&key](const Scored& item) { return "{" + Score(key, item) + "}"; });
+}
+
+std::string Part(const std::string& key, const std::string& text, const Span& span) {
+  return "\"" + key + "\": " + Quote(text.substr(span.start, span.end - span.start)) +
          ", \"start\": " + std::to_string(span.start) + ", \"end\": " + std::to_string(span.end);
 }
 
-std::string Json(Task task, const std::vector<std::string>& texts, const Answer& answer) {
-  const std::string truncated =
-      std::string(", \"truncated\": ") + (answer.truncated ? "true}" : "false}");
+// The same as run_node.mjs of the web kit prints.
+std::string Fields(Task task, const std::vector<std::string>& texts, const Answer& answer) {
   switch (task) {
     case Task::kClassification:
-      return "{\"labels\": " + Scores("label", answer.labels) + truncated;
+      return "\"task\": \"classification\", " + Score("label", answer.labels[0]) +
+             ", \"labels\": " + Scores("label", answer.labels);
     case Task::kMultipleChoice:
-      return "{\"choices\": " + Scores("choice", answer.choices) + truncated;
+      return "\"task\": \"multiple_choice\", \"index\": " + std::to_string(answer.best_choice) +
+             ", " + Score("choice", answer.choices[answer.best_choice]) + ", \"scores\": " +
+             List(answer.choices, [](const Scored& choice) { return Number(choice.score); });
     case Task::kRegression:
-      return "{\"values\": " + List(answer.values, Number) + truncated;
+      return "\"task\": \"regression\", \"values\": " + List(answer.values, Number);
     case Task::kEmbedding:
-      return "{\"embedding\": " + List(answer.values, Number) + truncated;
+      return "\"task\": \"embedding\", \"embedding\": " + List(answer.values, Number);
     case Task::kEntities:
-      return "{\"entities\": " + List(answer.spans, [&texts](const Span& span) {
-               return "{" + Place(texts[0], span) + ", \"label\": " + Quote(span.label) +
+      return "\"task\": \"entities\", \"entities\": " +
+             List(answer.spans, [&texts](const Span& span) {
+               return "{" + Part("text", texts[0], span) + ", \"label\": " + Quote(span.label) +
                       ", \"score\": " + Number(span.score) + "}";
-             }) + truncated;
+             });
     case Task::kQuestionAnswering:
-      return "{\"answers\": " + List(answer.spans, [&texts](const Span& span) {
-               return "{" + Place(texts[1], span) + ", \"score\": " + Number(span.score) + "}";
-             }) + ", \"no_answer_score\": " + Number(answer.no_answer_score) + truncated;
+      return "\"task\": \"question_answering\", " + Part("answer", texts[1], answer.spans[0]) +
+             ", \"score\": " + Number(answer.spans[0].score) +
+             ", \"noAnswerScore\": " + Number(answer.no_answer_score);
     case Task::kFillMask:
-      return "{\"masks\": " + List(answer.spans, [&texts](const Span& span) {
-               return "{" + Place(texts[0], span) + ", \"tokens\": " +
-                      Scores("token", span.tokens) + "}";
-             }) + truncated;
+      return "\"task\": \"fill_mask\", \"masks\": " +
+             List(answer.spans, [&texts](const Span& span) {
+               return "{" + Part("text", texts[0], span) +
+                      ", \"tokens\": " + Scores("token", span.tokens) + "}";
+             });
   }
   return "";
 }
@@ -105,7 +111,8 @@ int main(int argc, char** argv) {
     for (std::string line; std::getline(std::cin, line);) {
       const std::vector<std::string> texts = Split(line);
       const Answer answer = model.Run(texts[0], {texts.begin() + 1, texts.end()});
-      std::cout << Json(model.task(), texts, answer) << std::endl;
+      std::cout << "{" << Fields(model.task(), texts, answer)
+                << ", \"truncated\": " << (answer.truncated ? "true" : "false") << "}" << std::endl;
     }
   } catch (const std::exception& error) {
     std::cerr << error.what() << "\n";

@@ -99,11 +99,6 @@ std::string NameOf(const std::vector<std::string>& names, int32_t index) {
   return known ? names[index] : std::to_string(index);
 }
 
-void SortBestFirst(std::vector<Scored>& scored) {
-  std::stable_sort(scored.begin(), scored.end(),
-                   [](const Scored& a, const Scored& b) { return a.score > b.score; });
-}
-
 }  // namespace
 
 // A loaded file, and the memory of its inputs and outputs.
@@ -291,13 +286,14 @@ Answer TextModel::Run(const std::string& text, const std::vector<std::string>& p
       for (size_t i = 0; i < scores.size(); ++i) {
         answer.labels.push_back({NameOf(labels_, i), scores[i]});
       }
-      SortBestFirst(answer.labels);
+      std::stable_sort(answer.labels.begin(), answer.labels.end(),
+                       [](const Scored& a, const Scored& b) { return a.score > b.score; });
       break;
     }
     case Task::kMultipleChoice: {
       const std::vector<float> scores = floats("probabilities");
       for (size_t i = 0; i < scores.size(); ++i) answer.choices.push_back({pairs[i], scores[i]});
-      SortBestFirst(answer.choices);
+      answer.best_choice = std::max_element(scores.begin(), scores.end()) - scores.begin();
       break;
     }
     case Task::kRegression:
@@ -318,7 +314,7 @@ Answer TextModel::Run(const std::string& text, const std::vector<std::string>& p
     }
     case Task::kQuestionAnswering: {
       const size_t start = ints("answer_start")[0], end = ints("answer_end")[0];
-      if (end > 0) answer.spans.push_back({start, end, "", floats("score")[0], {}});
+      answer.spans.push_back({start, end, "", floats("score")[0], {}});
       answer.no_answer_score = floats("no_answer_score")[0];
       break;
     }

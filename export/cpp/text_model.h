@@ -32,22 +32,23 @@ struct Scored {
 
 // Bytes [start, end) of a text.
 struct Span {
-  size_t start = 0;
-  size_t end = 0;
-  std::string label;  // of an entity
-  float score = 0;    // of an entity, or of an answer
-  std::vector<Scored> tokens;  // that may stand for a [MASK], best first
+  size_t start;
+  size_t end;
+  std::string label;           // of an entity
+  float score;                 // of an entity, or of an answer
+  std::vector<Scored> tokens;  // for a [MASK], best first
 };
 
 // What a file answers. By task, there are:
 struct Answer {
-  std::vector<Scored> labels;    // classification: all labels, best first
-  std::vector<Scored> choices;   // multiple choice: all choices, best first
-  std::vector<float> values;     // regression: the values; embedding: the vector
-  std::vector<Span> spans;       // entities; fill mask: each [MASK]; question answering: the answer
-                                 // in the second text, nothing where that holds none
-  float no_answer_score = 0;     // question answering: the probability that there is none
-  bool truncated = false;        // whether a text was cut to fit
+  std::vector<Scored> labels;   // classification: all labels, best first
+  std::vector<Scored> choices;  // multiple choice: all choices, as they were given
+  size_t best_choice = 0;
+  std::vector<float> values;  // regression: the values; embedding: the vector
+  std::vector<Span> spans;    // entities; fill mask: each [MASK]; question answering: the answer
+                              // in the second text, no bytes of it where that holds none
+  float no_answer_score = 0;  // question answering: the probability that there is none
+  bool truncated = false;     // whether a text was cut to fit
 };
 
 // One text at a time: a model is not for several threads at once.

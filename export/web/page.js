@@ -1,6 +1,6 @@
 /** The page: choose a model, type, and see its answer at once. */
 
-import {cosineSimilarity, TextModel} from './text_model.js';
+import {cosineSimilarity, cutText, TextModel} from './text_model.js';
 
 // What each task asks for; the last of a list of labels stands for all that follow.
 const LABELS = {
@@ -49,10 +49,11 @@ function showInputs() {
   const labels = LABELS[model.task];
   const count = model.task === 'embedding' ? 2 : 1 + model.pairs;
   for (let i = 0; i < count; i++) {
-    const number = i >= labels.length - 1 && count > labels.length ? ` ${i - labels.length + 2}` : '';
-    const rows = model.task === 'question_answering' && i === 1 ? 8 : count > 2 ? 1 : 3;
+    const last = Math.min(i, labels.length - 1);
+    const number = count > labels.length && last === labels.length - 1 ? ` ${i - last + 1}` : '';
+    const rows = model.task === 'question_answering' && i === 1 ? 5 : count > 2 ? 1 : 3;
     const area = element('textarea', {rows, name: 'text'});
-    byId('texts').append(element('label', {}, labels[Math.min(i, labels.length - 1)] + number, area));
+    byId('texts').append(element('label', {}, labels[last] + number, area));
   }
   byId('texts').querySelector('textarea').focus();
   answer();
@@ -62,6 +63,7 @@ async function answer() {
   again = running;
   if (running || !model) return;
   running = true;
+  byId('answer').ariaBusy = 'true';
   const asked = model;
   try {
     const texts = [...byId('texts').querySelectorAll('textarea')].map((area) => area.value);
@@ -72,15 +74,16 @@ async function answer() {
       const answers = asked.task === 'embedding'
         ? [await asked.run(texts[0]), await asked.run(texts[1])]
         : [await asked.run(texts[0], texts.slice(1))];
-      const time = `${(performance.now() - start).toFixed(1)} ms.`;
       const cut = answers.some(({truncated}) => truncated);
-      const note = cut ? `${time} The text is longer than the model reads: its end was left out.` : time;
+      const note = `${(performance.now() - start).toFixed(1)} ms.` +
+        (cut ? ' The text is longer than the model reads: its end was left out.' : '');
       if (asked === model) show(SHOW[asked.task](answers, texts), note);
     }
   } catch (error) {
     if (asked === model) fail(error);
   }
   running = false;
+  byId('answer').ariaBusy = 'false';
   if (again) answer();
 }
 
@@ -90,10 +93,14 @@ function show(parts, note) {
 }
 
 const SHOW = {
-  classification: ([{label, labels}]) => [
-    element('p', {className: 'best'}, label),
-    bars(labels.map(({label, score}) => [label, score])),
-  ],
+  classification: ([{label, labels}]) => {
+    // Several, where they do not exclude each other.
+    const likely = labels.filter(({score}) => score > 0.5);
+    return [
+      element('p', {className: 'best'}, likely.map(({label}) => label).join(', ') || label),
+      bars(labels.map(({label, score}) => [label, score])),
+    ];
+  },
 
   regression: ([{values}]) => [
     element('p', {className: 'best'}, values.map((value) => value.toFixed(4)).join(', ')),
@@ -144,8 +151,9 @@ function bars(rows) {
   }));
 }
 
-/** A text with parts of it marked; they are in order, and do not overlap. */
-function marked(text, spans) {
+/** What the model read of a text, with parts marked; they are in order, and do not overlap. */
+function marked(whole, spans) {
+  const text = cutText(whole, model.maxBytes);
   const paragraph = element('p', {className: 'marked'});
   let end = 0;
   for (const span of spans) {

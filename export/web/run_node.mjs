@@ -9,7 +9,6 @@ import {File} from 'node:buffer';
 import {readFileSync} from 'node:fs';
 import {createRequire} from 'node:module';
 import {dirname} from 'node:path';
-import {createInterface} from 'node:readline';
 import {fileURLToPath} from 'node:url';
 import {runInThisContext} from 'node:vm';
 
@@ -39,7 +38,13 @@ async function main(path, ...texts) {
     process.stdout.write(JSON.stringify(answer, plain) + '\n');
   };
   if (texts.length) return print(texts);
-  for await (const line of createInterface({input: process.stdin})) await print(line.split('\t'));
+  let rest = '';
+  for await (const part of process.stdin.setEncoding('utf8')) {
+    const lines = (rest + part).split('\n');
+    rest = lines.pop();
+    for (const line of lines) await print(line.split('\t'));
+  }
+  if (rest) await print(rest.split('\t'));
 }
 
 main(...process.argv.slice(2)).catch((error) => {

@@ -41,7 +41,7 @@ export class TextModel {
       throw new Error(`${name} is damaged, or too new for this LiteRT (${error.message}).`);
     });
     try {
-      return new TextModel(compiled, readZip(content), name); // a .tflite is a zip archive, too
+      return new TextModel(compiled, readZip(content), name);
     } catch (error) {
       compiled.delete();
       throw error;
@@ -79,7 +79,8 @@ export class TextModel {
    * - question_answering (`text` is the question): `answer`, `start`, `end`, `score`,
    *   `noAnswerScore`; `answer` is empty where the second text holds none;
    * - multiple_choice: `index`, `choice`, `score`, and the `scores` of all;
-   * - fill_mask: `masks`, each `{start, end, tokens}`, with tokens `{token, id, score}`, best first.
+   * - fill_mask: `masks`, each `{text, start, end, tokens}`, tokens being `{token, id, score}`, the
+   *   best first.
    * `text.slice(start, end)` is what is meant.
    *
    * @param {string} text
@@ -92,7 +93,8 @@ export class TextModel {
       throw new Error(
         `The file takes ${this.pairs} second text(s) with a text. Received: ${pairs.length}`);
     }
-    const outputs = await this.runRaw(this.pairs ? {text: [text], text_pair: pairs} : {text: [text]});
+    const columns = pairs.length ? {text: [text], text_pair: pairs} : {text: [text]};
+    const outputs = await this.runRaw(columns);
     const answer = ANSWERS[this.task](outputs, text, pairs, this);
     return {task: this.task, ...answer, truncated: outputs.truncated[0] !== 0};
   }
@@ -142,6 +144,11 @@ export function utf8Bytes(text, maxBytes) {
   const {read, written} = new TextEncoder().encodeInto(text, bytes); // whole characters only
   if (read < text.length) bytes.fill(0x20, written);
   return bytes;
+}
+
+/** As much of a text as fits. */
+export function cutText(text, maxBytes) {
+  return text.slice(0, new TextEncoder().encodeInto(text, new Uint8Array(maxBytes)).read);
 }
 
 function findTask(inputs, outputs) {
@@ -197,13 +204,13 @@ const ANSWERS = {
     const best = details.token_ids.shape[2];
     const masks = [];
     for (let i = 0; i < outputs.mask_count[0]; i++) {
-      const {start, end} = slice(outputs.mask_starts[i], outputs.mask_ends[i]);
+      const span = slice(outputs.mask_starts[i], outputs.mask_ends[i]);
       const tokens = [];
       for (let j = i * best; j < (i + 1) * best; j++) {
         const id = outputs.token_ids[j];
         tokens.push({token: vocabulary[id] ?? `${id}`, id, score: outputs.scores[j]});
       }
-      masks.push({start, end, tokens});
+      masks.push({...span, tokens});
     }
     return {masks};
   },
@@ -219,7 +226,7 @@ function slicer(text) {
   };
 }
 
-/** The files of a zip archive, as it stands at the end of a .tflite; they are not compressed. */
+/** The files in a .tflite, which is a zip archive, too; they are not compressed. */
 function readZip(content) {
   const view = new DataView(content.buffer, content.byteOffset, content.byteLength);
   const u16 = (at) => view.getUint16(at, true);
