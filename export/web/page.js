@@ -88,6 +88,7 @@ async function answer() {
 }
 
 function show(parts, note) {
+  byId('error').replaceChildren();
   byId('answer').replaceChildren(...parts);
   byId('note').textContent = note;
 }

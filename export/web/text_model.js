@@ -37,11 +37,15 @@ export class TextModel {
       runtime = undefined; // the next call tries again
       throw new Error(`LiteRT cannot be loaded from ${wasm} (${error?.message ?? error.type}).`);
     });
-    const compiled = await loadAndCompile(content, {accelerator: 'wasm'}).catch((error) => {
-      throw new Error(`${name} is damaged, or too new for this LiteRT (${error.message}).`);
-    });
+    let files, compiled;
     try {
-      return new TextModel(compiled, readZip(content), name);
+      files = readZip(content);
+      compiled = await loadAndCompile(content, {accelerator: 'wasm'});
+    } catch (error) {
+      throw new Error(`${name} is damaged, or too new for this LiteRT (${error.message}).`);
+    }
+    try {
+      return new TextModel(compiled, files, name);
     } catch (error) {
       compiled.delete();
       throw error;

@@ -51,9 +51,11 @@ def program(litert, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
-    """A function from a task to its float32 file, which takes texts."""
+    """A function from a task to its file, which takes texts."""
     directory = tmp_path_factory.mktemp("tasks")
-    return functools.cache(lambda task: make_file(task, directory / f"{task}.tflite"))
+    return functools.cache(
+        lambda task: make_file(task, directory / f"{task}.tflite", "dynamic_int8")
+    )
 
 
 def test_declared_functions_are_there(litert):
@@ -72,8 +74,8 @@ def test_answers_as_the_interpreter(program, files, task):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quantization", ["float16", "dynamic_int8"])
-def test_runs_quantized_files(program, tmp_path, quantization):
+@pytest.mark.parametrize("quantization", ["none", "float16", "int8", "int16x8", "int4"])
+def test_runs_each_quantization(program, tmp_path, quantization):
     path = make_file("label", tmp_path / "model.tflite", quantization)
     rows = make_rows("label")
     check("label", path, rows, run_program([program, str(path)], rows), "utf-8")

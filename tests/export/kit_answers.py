@@ -23,6 +23,8 @@ HTML = ["<b>the film</b> was <i>fine</i>", "<img src=x onerror=alert(1)><script>
 
 def make_file(task, path, quantization="none"):
     options = {"choices": CHOICES} if task == "choice" else {}
+    if quantization in ("int8", "int16x8", "int4"):
+        options["calibration_texts"] = [text for text, *_ in make_rows(task)]
     kbl.export.tflite(make_model(task), path, quantization, max_bytes=MAX_BYTES, **options)
     return path
 

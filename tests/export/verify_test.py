@@ -8,7 +8,9 @@ import pytest
 
 import keras_bert_lib as kbl
 from keras_bert_lib.export import VerificationError, metrics, operators, report_page
+from keras_bert_lib.export.quantization import flatbuffer
 from keras_bert_lib.export.verification import Verification
+from tests.export.task_models import MAX_BYTES, make_model
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +90,9 @@ def test_html_without_matplotlib_says_what_to_install(report, tmp_path, monkeypa
 def made(**fields):
     """A report with some figures that matter to a test."""
     numbers = {"size_bytes": 1, "texts": 10, "truncated": 0, "agreement": 0.97}
-    numbers |= {"min_agreement": 0.0, "max_error": 0.1, "milliseconds_per_text": 1.0}
+    numbers |= {"max_error": 0.1, "milliseconds_per_text": 1.0}
     names = {"path": "m.tflite", "task": "single_label_classification", "runtime": "r"}
+    names |= {"interface": "text"}
     return Verification(**{**names, **numbers, "latency": (), "operators": {}, **fields})
 
 
@@ -156,3 +159,83 @@ def test_lists_that_do_not_fit_are_refused(classifier, files):
     )
     with pytest.raises(ValueError, match="takes pairs: give `text_pairs`"):
         kbl.export.verify(files["none"], answerer, ["a"])
+
+
+def slow(value):
+    return pytest.param(*value, marks=pytest.mark.slow)
+
+
+TEXTS = ["the film was fine", "😀 ÀÉÎ dull", "", "the [MASK] was caf", "a b c 東京", "it's x-ray"]
+OPTIONS = [[TEXTS[(i + k) % 6] for k in range(3)] for i in range(6)]
+
+
+def right_answers(task, model):
+    """Second texts, and as labels what the model says itself."""
+    if task == "embedder":
+        return TEXTS[1:] + TEXTS[:1], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]
+    pairs = {"choice": OPTIONS, "answerer": TEXTS[::-1]}.get(task)
+    answers = model.predict_text(TEXTS, *([] if pairs is None else [pairs]))
+    convert = {
+        "multi_label": lambda row: [answer["label"] for answer in row],
+        "choice": lambda row: row["index"],
+        "masked": lambda row: [fills[0]["token"] for fills in row],
+        "tagger": lambda row: row,
+        "answerer": lambda row: row["answer"],
+    }.get(task, lambda row: row)
+    return pairs, [convert(row) for row in answers]
+
+
+@pytest.mark.parametrize(
+    ("task", "interface"),
+    [
+        ("embedder", "mediapipe"),
+        ("answerer", "tokens"),
+        *(
+            slow((task, interface))
+            for task in ("multi_label", "regression", "embedder", "choice", "masked", "tagger")
+            for interface in ("text", "tokens", "saved_model")
+        ),
+        slow(("answerer", "text")),
+        slow(("answerer", "saved_model")),
+    ],
+)
+def test_files_of_every_task(tmp_path, task, interface):
+    model, path = make_model(task), tmp_path / "model.tflite"
+    if interface == "saved_model":
+        kbl.export.saved_model(model, path)
+    else:
+        options = {"max_length": [8, 16, 32]} if interface == "tokens" else {}
+        choices = 3 if task == "choice" else None
+        kbl.export.tflite(
+            model, path, "none", interface, max_bytes=MAX_BYTES, choices=choices, **options
+        )
+    pairs, labels = right_answers(task, model)
+    report = kbl.export.verify(path, model, TEXTS, pairs, labels)
+    assert report.agreement == pytest.approx(1)
+    assert report.max_error < 1e-4
+    assert report.truncated == 0
+    if interface == "tokens":
+        assert [row["tokens"] for row in report.latency] == 2 * [8, 16, 32]
+        names = {row["signature"] for row in report.partitions}
+        assert names == {"serving_default", "length_8", "length_16"}
+    if interface == "tokens" and task in ("answerer", "tagger", "masked"):
+        assert report.metric is None  # logits are no answers
+    else:
+        assert report.metric == pytest.approx(report.keras_metric)
+        assert task == "embedder" or report.metric == 1
+    assert report.agreement_name in str(report)
+    if task == "embedder":
+        assert report.min_cosine > 0.9999
+
+
+def test_a_file_that_the_runtime_cannot_run_gives_one_line(files, classifier, tmp_path):
+    file = flatbuffer.read(files["none"].read_bytes())
+    for code in file.operatorCodes:
+        code.version = 99  # as of a runtime that is still to come
+    (tmp_path / "newer.tflite").write_bytes(flatbuffer.write(file))
+    with pytest.raises(
+        ValueError, match=r"newer.tflite cannot be run by ai-edge-litert \d"
+    ) as error:
+        kbl.export.verify(tmp_path / "newer.tflite", classifier, ["a"])
+    assert "another quantization" in str(error.value)
+    assert "\n" not in str(error.value)

@@ -64,7 +64,7 @@ def test_node_answers_as_the_interpreter(node, files, task):
 
 
 @pytest.mark.parity
-@pytest.mark.parametrize("quantization", ["float16", "dynamic_int8"])
+@pytest.mark.parametrize("quantization", ["float16", "dynamic_int8", "int8", "int16x8", "int4"])
 def test_node_runs_quantized_files(node, tmp_path, quantization):
     path = make_file("label", tmp_path / "model.tflite", quantization)
     rows = make_rows("label")

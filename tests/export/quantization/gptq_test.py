@@ -23,6 +23,10 @@ def statistics_of(exact, rounded):
     return statistics
 
 
+def hessian_of(x):
+    return x.T.astype(np.float64) @ x / len(x)
+
+
 def output_error(x, weights, codes, scales, bias=0.0):
     """Mean square of what quantization changes of the outputs."""
     return np.square(x @ (gptq.dequantize(codes, scales) - weights).T + bias).mean()
@@ -31,41 +35,48 @@ def output_error(x, weights, codes, scales, bias=0.0):
 @pytest.mark.parametrize("block_size", [32, 64, 96, 192])
 def test_rounding_columns_beats_rounding_to_nearest(block_size):
     x, weights = correlated_inputs(4000, 192), make_weights(40, 192)
-    second_moment = x.T.astype(np.float64) @ x / len(x)
-    scales = gptq.best_scales(weights, block_size, np.diag(second_moment))
+    hessian = hessian_of(x)
+    scales = gptq.best_scales(weights, block_size, np.diag(hessian))
     assert scales.shape == (40, 192 // block_size)
     nearest = output_error(x, weights, gptq.round_to_nearest(weights, scales), scales)
-    codes = gptq.round_columns(weights, scales, second_moment)
+    codes = gptq.round_columns(weights, scales, hessian)
     assert codes.min() >= -8
     assert codes.max() <= 7
-    assert output_error(x, weights, codes, scales) < 0.4 * nearest
+    error = output_error(x, weights, codes, scales)
+    assert error < 0.4 * nearest
+    codes = gptq.improve_codes(codes, weights, scales, hessian)
+    assert codes.min() >= -8
+    assert codes.max() <= 7
+    assert output_error(x, weights, codes, scales) < 0.98 * error
 
 
 def test_rounding_columns_of_unrelated_inputs_is_rounding_to_nearest():
     weights = make_weights(10, 64)
     scales = gptq.best_scales(weights, 32)
-    codes = gptq.round_columns(weights, scales, np.diag(np.arange(1.0, 65)))
+    hessian = np.diag(np.arange(1.0, 65))
+    codes = gptq.round_columns(weights, scales, hessian)
+    np.testing.assert_array_equal(codes, gptq.round_to_nearest(weights, scales))
+    codes = gptq.improve_codes(np.zeros_like(codes), weights, scales, hessian)
     np.testing.assert_array_equal(codes, gptq.round_to_nearest(weights, scales))
 
 
 def test_errors_are_made_up_for_beyond_a_stretch_of_columns():
     # As many columns as take several stretches, against the plain sum, one column at a time.
-    x, weights = correlated_inputs(2000, 160), make_weights(3, 160)
-    second_moment = x.T.astype(np.float64) @ x / len(x)
-    scales = gptq.best_scales(weights, 32)
-    order = np.argsort(-np.diag(second_moment), kind="stable")
-    h = second_moment + 0.01 * np.mean(np.diag(second_moment)) * np.eye(160)
-    h = h[np.ix_(order, order)]
-    steps = np.repeat(scales, 32, axis=1)[:, order]
-    expected = np.zeros([3, 160])
-    errors = np.zeros([3, 160])
-    for i in range(160):
+    x, weights = correlated_inputs(2000, 136), make_weights(3, 136)
+    hessian = hessian_of(x)
+    scales = gptq.best_scales(weights, 34)
+    order = np.argsort(-np.diag(hessian), kind="stable")
+    h = hessian[np.ix_(order, order)]
+    steps = np.repeat(scales, 34, axis=1)[:, order]
+    expected = np.zeros([3, 136])
+    errors = np.zeros([3, 136])
+    for i in range(136):
         # The value of this weight that is best for the errors so far, were all later weights free.
-        later = np.linalg.inv(h[i:, i:])
-        wanted = weights[:, order[i]] + errors[:, :i] @ h[:i, i:] @ later[:, 0]
+        later = np.linalg.solve(h[i:, i:], np.eye(136 - i)[:, 0])
+        wanted = weights[:, order[i]] + errors[:, :i] @ h[:i, i:] @ later
         expected[:, i] = np.clip(np.rint(wanted / steps[:, i]), -8, 7)
         errors[:, i] = weights[:, order[i]] - expected[:, i] * steps[:, i]
-    codes = gptq.round_columns(weights, scales, second_moment)
+    codes = gptq.round_columns(weights, scales, hessian)
     np.testing.assert_array_equal(codes[:, order], expected)
 
 

@@ -55,7 +55,8 @@ private suspend fun answer(model: TextModel, task: String, texts: JsonArray): Js
             }
             "recognize" -> JsonArray(
                 EntityRecognizer(model).recognize(text).map {
-                    json("text" to it.text, "label" to it.label, "score" to it.score, "start" to it.start, "end" to it.end)
+                    val place = arrayOf("start" to it.start, "end" to it.end)
+                    json("text" to it.text, "label" to it.label, "score" to it.score, *place)
                 },
             )
             "answer" -> QuestionAnswerer(model).answer(text, pair!!).let {

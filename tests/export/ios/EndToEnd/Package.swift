@@ -3,8 +3,18 @@ import PackageDescription
 
 let package = Package(
     name: "EndToEnd",
+    platforms: [.macOS(.v12)],
     dependencies: [.package(path: "../BertText")],
     targets: [
-        .executableTarget(name: "EndToEnd", dependencies: [.product(name: "BertText", package: "BertText")])
+        .target(name: "SwiftUI"),
+        .target(
+            name: "Sample",
+            dependencies: ["SwiftUI", .product(name: "BertText", package: "BertText")],
+            path: "Sample"
+        ),
+        .executableTarget(
+            name: "EndToEnd",
+            dependencies: ["Sample", .product(name: "BertText", package: "BertText")]
+        ),
     ]
 )
