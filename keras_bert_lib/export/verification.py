@@ -19,6 +19,12 @@ _WORDS = {
     "multiple_choice": ("same choice as Keras", "accuracy"),
     "masked_lm": ("same first pieces as Keras", "accuracy"),
 }
+# What it means where a file gives logits for token ids, and no answers.
+_LOGITS = {
+    "entities": "same labels of all tokens",
+    "question_answering": "same first and last token",
+    "masked_lm": "same first pieces as Keras",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +36,8 @@ class Verification:
     Attributes:
         path: str, the file or directory.
         task: str, such as "single_label_classification" or "embedding".
+        interface: str, "saved_model", or of a TFLite file "text" or "tokens", which is also said of
+            one for MediaPipe.
         runtime: str, what ran the file, with its version.
         size_bytes: int.
         texts: int, number of texts compared.
@@ -38,7 +46,7 @@ class Verification:
             labels, entities, answer, choice or pieces, or values that differ by less than a
             hundredth of their range; of an embedder the mean cosine. A file that gives logits for
             token ids must have the same best label at each token.
-        min_agreement: float, the least of a text; of an embedder the least cosine.
+        min_cosine: float or None, of an embedder the least cosine.
         max_error: float, greatest absolute difference of a probability, value or logit, or of the
             score of what both found.
         milliseconds_per_text: float, median time for one of the texts, one thread.
@@ -58,12 +66,12 @@ class Verification:
 
     path: str
     task: str
+    interface: str
     runtime: str
     size_bytes: int
     texts: int
     truncated: int
     agreement: float
-    min_agreement: float
     max_error: float
     milliseconds_per_text: float
     latency: tuple
@@ -71,11 +79,14 @@ class Verification:
     partitions: tuple = ()
     metric: float | None = None
     keras_metric: float | None = None
+    min_cosine: float | None = None
     cases: dict = dataclasses.field(default_factory=dict, repr=False)
 
     @property
     def agreement_name(self):
         """What `agreement` counts, str."""
+        if self.interface == "tokens" and self.task in _LOGITS:
+            return _LOGITS[self.task]
         return _WORDS[self.task][0]
 
     @property
@@ -92,9 +103,9 @@ class Verification:
         ]
         if self.truncated:
             rows.append(("texts cut by the file", f"{self.truncated:,}"))
-        if self.task == "embedding":
+        if self.min_cosine is not None:
             rows.append((self.agreement_name, f"{self.agreement:.4f}"))
-            rows.append(("least cosine with Keras", f"{self.min_agreement:.4f}"))
+            rows.append(("least cosine with Keras", f"{self.min_cosine:.4f}"))
         else:
             rows.append((self.agreement_name, f"{self.agreement:.2%}"))
         rows.append(("greatest difference of a number", f"{self.max_error:.2g}"))
@@ -152,10 +163,12 @@ class Verification:
         elif min_agreement is not None and not self.agreement >= min_agreement:
             what = f"{self.agreement_name}: {self.agreement:.4f}, less than {min_agreement:g}"
         if what is not None:
-            raise VerificationError(
-                f"{self.path} was written, but {what}. Try another quantization, or more "
-                "calibration texts that are like yours."
-            )
+            advice = "Try another quantization, or more calibration texts that are like yours."
+            if self.truncated:
+                advice = (
+                    f"It cut {self.truncated} texts: see `max_bytes` and `max_length`. {advice}"
+                )
+            raise VerificationError(f"{self.path} was written, but {what}. {advice}")
 
     def save_json(self, path):
         """Writes all figures as JSON.

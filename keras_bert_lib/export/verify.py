@@ -68,10 +68,14 @@ def verify(
     _check_lists(model, texts, text_pairs, labels)
     task, tokenizer = task_of(model), model.tokenizer
 
+    interface = "saved_model"
+    if not path.is_dir():
+        interface = "text" if "text" in stock_runtime.input_names(path) else "tokens"
+
     def open_file(threads=1):
-        if path.is_dir() or "text" in stock_runtime.input_names(path):
-            return stock_runtime.load(path, threads)
-        return TokensFile(path, tokenizer, threads)
+        if interface == "tokens":
+            return TokensFile(path, tokenizer, threads)
+        return stock_runtime.load(path, threads)
 
     file = open_file()
     given, given_pairs = texts, text_pairs
@@ -92,7 +96,7 @@ def verify(
         metrics = [metric_of(task, answers, labels) for answers in found.answers]
 
     def one_text(text, text_pair=None):
-        if isinstance(file, TokensFile):  # the time of the tokenizer is none of the file's
+        if interface == "tokens":  # the time of the tokenizer is none of the file's
             tokens = file.tokenize(text, text_pair)
             return lambda: file.run(tokens)
         return lambda: file([text], *([] if text_pair is None else [[text_pair]]))
@@ -102,21 +106,22 @@ def verify(
 
     def calls(threads):
         file = open_file(threads)
-        if isinstance(file, TokensFile):
+        if interface == "tokens":
             return file.calls(given, given_pairs)
         return latency.text_calls(file, tokenizer, given, model.config.max_position_embeddings)
 
-    is_tflite = path.is_file()
+    is_tflite = interface != "saved_model"
     files = [path] if is_tflite else [file for file in path.rglob("*") if file.is_file()]
     return Verification(
         path=str(path),
         task=task,
+        interface=interface,
         runtime=stock_runtime.runtime_name() if is_tflite else f"tensorflow {tf.__version__}",
         size_bytes=sum(file.stat().st_size for file in files),
         texts=len(texts),
         truncated=found.truncated,
         agreement=float(found.same.mean()),
-        min_agreement=float(found.same.min()),
+        min_cosine=float(found.same.min()) if task == EMBEDDING else None,
         max_error=float(found.errors.max()),
         metric=metrics[1],
         keras_metric=metrics[0],
