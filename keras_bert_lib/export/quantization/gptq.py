@@ -9,6 +9,7 @@ LOWEST, HIGHEST = -8, 7  # codes of 4 bits
 _SCALE_FACTORS = np.linspace(0.45, 1.05, 25)
 _RIDGE = 0.1  # of the refit, relative to the mean square of an input
 _DAMPING = 0.01  # of the rounding, likewise
+_PASSES = 2  # over all columns, after the first rounding
 _COLUMNS = 128  # rounded before their errors reach the columns after them
 _ROWS = 2048  # of inputs that are multiplied at once
 _LEAST_SCALE = bfloat16(2**-14)  # of a block: the least that float16 holds to all its digits
@@ -87,8 +88,12 @@ def quantize_matrix(weights, statistics, block_size):
     """
     hessian = statistics.second_moment()
     target = refit(weights, hessian, statistics.cross_moment())
-    scales = best_scales(target, block_size, np.diag(hessian))
+    hessian[np.diag_indices(len(hessian))] += _DAMPING * np.mean(np.diag(hessian))
+    # What an error costs that the other weights of the row have made up for as well as they can.
+    importance = 1 / np.diag(np.linalg.inv(hessian))
+    scales = best_scales(target, block_size, importance)
     codes = round_columns(target, scales, hessian)
+    codes = improve_codes(codes, target, scales, hessian)
     return codes, scales, statistics.bias_shift(weights, dequantize(codes, scales))
 
 
@@ -140,7 +145,7 @@ def best_scales(weights, block_size, importance=None):
     return scales
 
 
-def round_columns(weights, scales, second_moment):
+def round_columns(weights, scales, hessian):
     """Rounds weights to codes of 4 bits, each so as to make up for the errors before it.
 
     What counts is the error of outputs, `e H e^T` for the errors `e` of a row's weights and the
@@ -152,7 +157,7 @@ def round_columns(weights, scales, second_moment):
     Args:
         weights: float `[outputs, inputs]`.
         scales: float32 `[outputs, blocks]`.
-        second_moment: float64 `[inputs, inputs]`.
+        hessian: float64 `[inputs, inputs]`, positive definite.
 
     Returns:
         int8 `[outputs, inputs]`.
@@ -162,15 +167,13 @@ def round_columns(weights, scales, second_moment):
         - [Chee et al., 2023](https://arxiv.org/abs/2307.13304): the form without an inverse
     """
     inputs = weights.shape[1]
-    energy = np.diag(second_moment)
-    order = np.argsort(-energy, kind="stable")
-    h = second_moment[np.ix_(order, order)]
-    h[np.diag_indices(inputs)] += _DAMPING * np.mean(energy)
+    order = np.argsort(-np.diag(hessian), kind="stable")
     # The Cholesky factor of the reversed matrix, reversed, is upper triangular.
-    u = np.linalg.cholesky(h[::-1, ::-1])[::-1, ::-1]
+    backwards = order[::-1]
+    u = np.linalg.cholesky(hessian[np.ix_(backwards, backwards)])[::-1, ::-1]
     u = u / np.diag(u)
     weights = weights[:, order].astype(np.float64)
-    scales = np.repeat(scales, inputs // scales.shape[1], axis=1)[:, order].astype(np.float64)
+    scales = _of_columns(scales, inputs)[:, order]
     rounded = np.empty_like(weights)
     errors = np.zeros_like(weights)
     for start in range(0, inputs, _COLUMNS):
@@ -186,15 +189,45 @@ def round_columns(weights, scales, second_moment):
     return codes
 
 
+def improve_codes(codes, weights, scales, hessian):
+    """Moves codes, one column after another, to what is best while all others stay.
+
+    Args:
+        codes: int8 `[outputs, inputs]`.
+        weights: float `[outputs, inputs]`.
+        scales: float32 `[outputs, blocks]`.
+        hessian: float64 `[inputs, inputs]`.
+
+    Returns:
+        int8 `[outputs, inputs]`, of which no row has a greater error than before.
+    """
+    inputs = weights.shape[1]
+    codes = codes.astype(np.float64)
+    scales = _of_columns(scales, inputs)
+    for _ in range(_PASSES):
+        errors = weights - codes * scales
+        for start in range(0, inputs, _COLUMNS):
+            end = min(start + _COLUMNS, inputs)
+            slopes = errors @ hessian[:, start:end]
+            for i in range(start, end):
+                step = slopes[:, i - start] / (hessian[i, i] * scales[:, i])
+                new = np.clip(np.rint(codes[:, i] + step), LOWEST, HIGHEST)
+                change = (codes[:, i] - new) * scales[:, i]
+                codes[:, i] = new
+                errors[:, i] += change
+                slopes[:, i + 1 - start :] += np.outer(change, hessian[i, i + 1 : end])
+    return codes.astype(np.int8)
+
+
 def round_to_nearest(weights, scales):
     """Returns int8 codes `[rows, columns]` of 4 bits, each the nearest."""
-    scales = np.repeat(scales, weights.shape[1] // scales.shape[1], axis=1)
+    scales = _of_columns(scales, weights.shape[1])
     return np.clip(np.rint(weights / scales), LOWEST, HIGHEST).astype(np.int8)
 
 
 def dequantize(codes, scales):
     """Returns the float32 weights `[rows, columns]` that codes and scales stand for."""
-    return codes * np.repeat(scales, codes.shape[1] // scales.shape[1], axis=1)
+    return codes * _of_columns(scales, codes.shape[1])
 
 
 def round_inputs(x):
@@ -219,3 +252,8 @@ def unpack(data, shape):
     data = np.asarray(data, np.uint8)
     nibbles = np.stack([data & 15, data >> 4], axis=-1).reshape(-1)[: np.prod(shape)]
     return ((nibbles ^ 8).astype(np.int8) - 8).reshape(shape)
+
+
+def _of_columns(scales, columns):
+    """Returns the scale of each weight `[rows, columns]`."""
+    return np.repeat(scales, columns // scales.shape[1], axis=1)

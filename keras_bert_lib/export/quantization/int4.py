@@ -73,13 +73,13 @@ def quantize_int4(model, samples):
             statistics.add(*(_tokens(x, mask) for x in rows))
         if buffer in uses:  # it may have been quantized where it was used before
             layer = {buffer: uses.pop(buffer)}
-            if statistics.rows <= len(samples) or weights.shape[1] % 2 == 1:
-                quantize_dynamic(model, layer, {})
-            elif buffer in tables:
+            if buffer in tables and weights.shape[1] % 2 == 0:
                 # The output matrix of a masked LM is the embedding: the file holds it once.
                 codes, scales = _table_codes(weights)
                 shift = statistics.bias_shift(weights, gptq.dequantize(codes, scales))
                 _use(model, layer[buffer], codes, scales, shift)
+            elif statistics.rows <= len(samples) or weights.shape[1] % 2 == 1:
+                quantize_dynamic(model, layer, {})
             else:
                 block_size = _block_size(weights.shape[1], _WEIGHT_BLOCK)
                 _use(model, layer[buffer], *gptq.quantize_matrix(weights, statistics, block_size))
