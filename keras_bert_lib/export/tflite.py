@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_bert_lib.export import mediapipe, tflite_file
+from keras_bert_lib.export import delegate_ops, mediapipe, tflite_file
 from keras_bert_lib.export import metadata as tflite_metadata
 from keras_bert_lib.export.calibration_samples import calibration_samples
 from keras_bert_lib.export.quantization import MODES, NEED_SAMPLES, error_by_layer, quantize
@@ -164,6 +164,8 @@ def tflite(
             str(Path(directory, "1")), signature_keys=list(functions)
         )
         exact = converter.convert()
+    if interface == "tokens":
+        exact = delegate_ops.for_delegates(exact)
 
     content = quantize(exact, quantization, samples)
     tflite_file.check_builtin_only(content)
