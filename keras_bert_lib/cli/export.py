@@ -123,7 +123,10 @@ def run(args):
     native_logs.start_tensorflow()
     with native_logs.hidden():
         from keras_bert_lib import export
+        from keras_bert_lib.export import report_page
 
+        if args.report:
+            report_page.check_matplotlib()
         calibration = verified = None
         if args.calibration:
             calibration = task_rows.read_rows(args.calibration, args, "--calibration", False)
@@ -173,10 +176,6 @@ def _check(args, file_format):
         raise ValueError("--max-length: a SavedModel takes texts of any length; give one.")
     if args.report and not args.verify:
         raise ValueError("--report is of a comparison: give --verify FILE, too.")
-    if args.report:
-        from keras_bert_lib.export import report_page
-
-        report_page.check_matplotlib()
 
 
 def _tflite_options(args, model, calibration):

@@ -105,13 +105,25 @@ def fitted(rows, model, pairs):
         }.get(task, _name)
         labels = [_converted(rows.path, i, label, convert) for i, label in enumerate(labels)]
     if task in (comparison.SINGLE_LABEL, comparison.MULTI_LABEL) and labels is not None:
-        found = {name for row in labels for name in (row if isinstance(row, list) else [row])}
-        if unknown := sorted(found - set(model.labels)):
-            raise ValueError(
-                f"{rows.path} has labels that the model has not, whose labels are "
-                f"{', '.join(model.labels[:20])}. Received: {', '.join(unknown[:20])}"
-            )
+        labels = _known(rows.path, labels, model.labels)
     return rows._replace(text_pairs=text_pairs, labels=labels)
+
+
+def _known(path, labels, known):
+    """The labels, which may be given by their numbers, as names that the model knows."""
+    found = {name for row in labels for name in (row if isinstance(row, list) else [row])}
+    unknown = sorted(found - set(known))
+    numbers = {str(i): name for i, name in enumerate(known)}
+    if unknown and found <= set(numbers):
+        return [
+            [numbers[i] for i in row] if isinstance(row, list) else numbers[row] for row in labels
+        ]
+    if unknown:
+        raise ValueError(
+            f"{path} has labels that the model has not, whose labels are "
+            f"{', '.join(known[:20])}. Received: {', '.join(unknown[:20])}"
+        )
+    return labels
 
 
 def _converted(path, i, label, convert):

@@ -242,17 +242,9 @@ def make_interpreter(path, num_threads=1):
     with open(path, "rb") as file:  # the runtime's own messages do not say what is wrong
         if file.read(8)[4:] != b"TFL3":
             raise ValueError(f"{path} is not a TFLite file.")
+    interpreter_class, _ = _runtime()
     try:
-        from ai_edge_litert.interpreter import Interpreter
-    except ImportError:
-        import warnings
-
-        import tensorflow as tf
-
-        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
-        Interpreter = tf.lite.Interpreter  # noqa: N806
-    try:
-        interpreter = Interpreter(model_path=path, num_threads=num_threads)
+        interpreter = interpreter_class(model_path=path, num_threads=num_threads)
         interpreter.allocate_tensors()
     except (RuntimeError, ValueError) as error:
         raise ValueError(
@@ -270,13 +262,22 @@ def input_names(path):
 
 
 def runtime_name():
-    """Returns the name and the version of the package that `make_interpreter` takes."""
-    for package in ("ai-edge-litert", "tensorflow", "tensorflow-cpu"):
-        try:
-            return f"{package} {metadata.version(package)}"
-        except metadata.PackageNotFoundError:
-            continue
-    return "TensorFlow"
+    """Returns the name and the version of the package whose interpreter is used."""
+    return _runtime()[1]
+
+
+def _runtime():
+    """Returns the class of interpreters, and the name and the version of its package."""
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError:
+        import warnings
+
+        import tensorflow as tf
+
+        warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
+        return tf.lite.Interpreter, f"tensorflow {tf.__version__}"
+    return Interpreter, f"ai-edge-litert {metadata.version('ai-edge-litert')}"
 
 
 def read_labels(path):

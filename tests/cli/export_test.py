@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import sys
 
 import pytest
 
@@ -116,6 +117,7 @@ def test_a_metric_that_falls_too_far_fails_and_leaves_the_file(
         ),
         ("answerer", [{"text": "what", "text_pair": "the film was fine", "label": "film"}]),
         ("multi_label", [{"text": "the film", "label": "joy|käse"}, {"text": "a", "label": []}]),
+        ("label", [{"text": "the film", "label": 2}, {"text": "dull", "label": 0}]),
     ],
 )
 def test_verification_of_other_tasks(run_command, tmp_path, task, rows):
@@ -126,7 +128,8 @@ def test_verification_of_other_tasks(run_command, tmp_path, task, rows):
         *("--verify", tmp_path / "dev.jsonl"),
     )
     assert (code, error) == (0, "")
-    name = {"tagger": "entity F1", "answerer": "exact match", "multi_label": "micro F1"}[task]
+    name = {"tagger": "entity F1", "answerer": "exact match", "multi_label": "micro F1"}
+    name = name.get(task, "accuracy")
     assert re.search(rf"{name}, file / Keras +(\d\.\d+) / \1", out)
 
 
@@ -158,3 +161,18 @@ def test_bad_input_gives_one_line_and_writes_nothing(run_command, artifacts, tmp
         assert part in error
         assert error.count("\n") == 1
         assert not os.path.exists(output)
+
+
+def test_report_without_matplotlib_says_what_to_install(
+    run_command, artifacts, tmp_path, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    (tmp_path / "dev.csv").write_text("text,label\na cat,pos\n")
+    code, _, error = run_command(
+        *("export", "--model", artifacts["model"], "--output", tmp_path / "x.tflite"),
+        *("--verify", tmp_path / "dev.csv", "--report", tmp_path / "r"),
+    )
+    assert code == 2
+    assert "pip install 'keras-bert-lib[report]'" in error
+    assert error.count("\n") == 1
+    assert not os.path.exists(tmp_path / "x.tflite")
