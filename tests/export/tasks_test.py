@@ -7,7 +7,7 @@ from ai_edge_litert.compiled_model import CompiledModel
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
 import keras_bert_lib as kbl
-from keras_bert_lib.export import tflite_file
+from keras_bert_lib.export import quantization, tflite_file
 from keras_bert_lib.export.stock_runtime import read_labels, utf8_bytes
 from tests.export.saved_model_test import operations
 from tests.export.task_models import (
@@ -142,6 +142,32 @@ def test_built_in_operators_only(phone_files, task):
     operators = set(tflite_file.operators(phone_files[task].read_bytes()))
     extra = {"masked": {"PAD", "TOPK_V2"}, "choice": {"TILE"}, "multi_label": {"LOGISTIC"}}
     assert operators <= BUILT_IN | extra.get(task, set()) | {"L2_NORMALIZATION", "SQRT", "DIV"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["float16", "dynamic_int8", "int8", "int16x8", "int4"])
+@pytest.mark.parametrize("task", TASKS)
+def test_every_quantization_runs(phone_files, task, mode):
+    exact = phone_files[task].read_bytes()
+    samples = [inputs_of(task, i) for i in range(len(TEXTS))]
+    content = quantization.quantize(exact, mode, samples)
+    added = set(tflite_file.operators(content)) - set(tflite_file.operators(exact))
+    assert added <= {"EMBEDDING_LOOKUP", "DEQUANTIZE", "QUANTIZE"}
+    runners = [
+        Interpreter(model_content=x).get_signature_runner("serving_default")
+        for x in (exact, content)
+    ]
+    # Random weights of this scale are the hardest to quantize; what 4 bits leave of so small a
+    # model is not much, but numbers.
+    bound = {"float16": 0.03, "dynamic_int8": 0.2, "int8": 0.3, "int16x8": 0.1, "int4": 3.0}[mode]
+    for sample in samples:
+        expected, found = (runner(**sample) for runner in runners)
+        for name, x in expected.items():
+            assert found[name].shape == x.shape
+            if x.dtype == np.float32:
+                np.testing.assert_allclose(found[name], x, atol=bound)
+            elif name != "token_ids":  # the tokenizer and its offsets stay exact
+                np.testing.assert_array_equal(found[name], x)
 
 
 @pytest.mark.parametrize("task", TASKS)
