@@ -67,6 +67,9 @@ def compare(model, file, texts, text_pairs, batch_size, progress):
 
     Returns:
         `Comparison`.
+
+    Raises:
+        ValueError: if the file has other outputs than a file of this model.
     """
     task = task_of(model)
     if isinstance(file, TokensFile):
@@ -75,6 +78,7 @@ def compare(model, file, texts, text_pairs, batch_size, progress):
         run = _spans if task in (ENTITIES, ANSWERS, MASKED_LM) else _numbers
     module = ServingModule(model, pairs=text_pairs is not None)
     function = module.text_function()
+    _check_outputs(model, file, function if run in (_numbers, _spans) else module.tokens_function())
     keras, found, truncated = [], [], 0
     for start in range(0, len(texts), batch_size):
         columns = [texts[start : start + batch_size]]
@@ -91,6 +95,17 @@ def compare(model, file, texts, text_pairs, batch_size, progress):
         return _compare_logits(keras, found, truncated)
     names = model.labels if task in (SINGLE_LABEL, MULTI_LABEL) else None
     return _compare_numbers(task, np.array(keras), np.array(found), names, truncated)
+
+
+def _check_outputs(model, file, function):
+    outputs = function.get_concrete_function().structured_outputs
+    names = {name for name, spec in outputs.items() if spec.dtype != tf.string}
+    if missing := names - {"truncated"} - set(file.outputs):
+        raise ValueError(
+            f"{file.path} is no file of this {type(model).__name__}, which would give "
+            f"{', '.join(sorted(missing))}. Received: a file that gives "
+            f"{', '.join(sorted(file.outputs))}"
+        )
 
 
 # What both say of a batch: (Keras, file, whether each text was cut).
@@ -147,6 +162,11 @@ def _encoded(column):
 
 
 def _compare_numbers(task, keras, found, names, truncated):
+    if keras.shape != found.shape:
+        raise ValueError(
+            f"The file is none of this model: it gives {found.shape[1]} numbers a text. "
+            f"Received: a model that gives {keras.shape[1]}"
+        )
     errors = np.abs(found - keras).max(axis=-1)  # of [n, c]
     sampled = slice(None, None, max(keras.size // _MOST_SCORES, 1))
     scores = tuple(x.ravel()[sampled] for x in (keras, found))

@@ -27,6 +27,7 @@ class TokensFile:
     """
 
     def __init__(self, path, tokenizer, num_threads=1):
+        self.path = path
         self._tokenizer = tokenizer
         self._interpreter = stock_runtime.make_interpreter(path, num_threads)
         self.labels = stock_runtime.read_labels(path)
@@ -38,6 +39,7 @@ class TokensFile:
                     f"{sorted(signature['inputs'])}"
                 )
             runner = self._interpreter.get_signature_runner(name)
+            self.outputs = signature["outputs"]
             details = next(iter(runner.get_input_details().values()))
             self._runners[int(details["shape"][1])] = runner
         self.lengths = sorted(self._runners)

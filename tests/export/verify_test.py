@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -79,7 +80,7 @@ def test_html_is_one_page_with_plots(report, tmp_path):
 
 
 def test_html_without_matplotlib_says_what_to_install(report, tmp_path, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match=r"pip install 'keras-bert-lib\[report\]'"):
         report.save_html(tmp_path / "r.html")
     assert not list(tmp_path.iterdir())
@@ -159,6 +160,16 @@ def test_lists_that_do_not_fit_are_refused(classifier, files):
     )
     with pytest.raises(ValueError, match="takes pairs: give `text_pairs`"):
         kbl.export.verify(files["none"], answerer, ["a"])
+
+
+def test_a_file_of_another_model_is_refused(classifier, files):
+    encoder, tokenizer = classifier.encoder, classifier.tokenizer
+    embedder = kbl.BertTextEmbedder(encoder, tokenizer=tokenizer)
+    with pytest.raises(ValueError, match=r"no file of this BertTextEmbedder.*give embedding"):
+        kbl.export.verify(files["none"], embedder, ["a"])
+    three = kbl.BertClassifier(encoder, tokenizer=tokenizer, num_classes=3)
+    with pytest.raises(ValueError, match=r"it gives 2 numbers a text.*gives 3"):
+        kbl.export.verify(files["none"], three, ["a"])
 
 
 def slow(value):
