@@ -3,6 +3,8 @@
 import numpy as np
 from ml_dtypes import bfloat16
 
+from keras_bert_lib.export.quantization.integers import rounded_rows
+
 LOWEST, HIGHEST = -8, 7  # codes of 4 bits
 # Factors on the scale that would just hold the greatest weight of a block. A smaller one cuts off
 # the greatest weights, and rounds all others more finely.
@@ -51,7 +53,7 @@ class InputStatistics:
             return
         exact, rounded = (np.concatenate(x) for x in zip(*self._waiting))
         self._waiting, self._waiting_rows = [], 0
-        rounded = round_inputs(rounded)
+        rounded = rounded_rows(rounded)
         self._second_moment += rounded.T @ rounded
         self._cross_moment += (exact - rounded).T @ rounded
         self._exact_sum += exact.sum(axis=0, dtype=np.float64)
@@ -228,15 +230,6 @@ def round_to_nearest(weights, scales):
 def dequantize(codes, scales):
     """Returns the float32 weights `[rows, columns]` that codes and scales stand for."""
     return codes * _of_columns(scales, codes.shape[1])
-
-
-def round_inputs(x):
-    """Returns inputs `[rows, size]` with each row rounded to 8 bits, as the runtime will do."""
-    low = np.minimum(x.min(axis=1, keepdims=True), 0)
-    high = np.maximum(x.max(axis=1, keepdims=True), 0)
-    scale = np.maximum((high - low) / np.float32(255), np.float32(1e-30))
-    zero = np.clip(np.rint(-128 - low / scale), -128, 127)
-    return (np.clip(np.rint(x / scale) + zero, -128, 127) - zero) * scale
 
 
 def pack(codes):

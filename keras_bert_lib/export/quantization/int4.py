@@ -58,8 +58,7 @@ def quantize_int4(model, samples):
     chosen = _choice(Stream(exact, exact_graph, samples), pairs[0][1], masks)
     samples, masks = [samples[i] for i in chosen], [masks[i] for i in chosen]
 
-    stream = Stream(model, graph, list(samples))
-    exact_stream = Stream(exact, exact_graph, samples)
+    stream, exact_stream = Stream(model, graph, samples), Stream(exact, exact_graph, samples)
     progress = Progbar(len(pairs), unit_name="matrix")
     for op, exact_op in pairs:
         buffer = exact_graph.tensors[exact_op.inputs[1]].buffer

@@ -28,7 +28,7 @@ class Stream:
     def __init__(self, model, graph, samples):
         self._model = model
         self._graph = graph
-        self._values = samples
+        self._values = list(samples)
         self._start = None  # the operator that runs next; None: the first
 
     def inputs_of(self, operator, keep=True):

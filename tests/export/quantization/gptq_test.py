@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_bert_lib.export.quantization import gptq
+from keras_bert_lib.export.quantization import gptq, integers
 
 
 def correlated_inputs(rows, size, seed=0):
@@ -98,7 +98,7 @@ def test_outputs_are_right_on_average():
     rounded = exact + 0.5
     weights = make_weights(20, 64)
     codes, scales, shift = gptq.quantize_matrix(weights, statistics_of(exact, rounded), 64)
-    seen = gptq.round_inputs(rounded) @ gptq.dequantize(codes, scales).T
+    seen = integers.rounded_rows(rounded) @ gptq.dequantize(codes, scales).T
     assert np.abs(seen.mean(axis=0) - exact.mean(axis=0) @ weights.T).max() > 0.02
     np.testing.assert_allclose((seen + shift).mean(0), exact.mean(0) @ weights.T, atol=1e-3)
 
@@ -109,7 +109,7 @@ def test_statistics_do_not_depend_on_how_rows_come():
     one.add(exact, rounded)
     assert few.rows == one.rows == 5000
     np.testing.assert_allclose(few.second_moment(), one.second_moment(), rtol=1e-4)
-    x = gptq.round_inputs(rounded).astype(np.float64)
+    x = integers.rounded_rows(rounded).astype(np.float64)
     np.testing.assert_allclose(one.second_moment(), x.T @ x / 5000, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(one.cross_moment(), (exact - x).T @ x / 5000, rtol=1e-3, atol=1e-2)
 
@@ -173,14 +173,3 @@ def test_codes_are_packed_two_a_byte(shape):
 
 def test_the_first_code_is_in_the_low_bits():
     assert gptq.pack(np.int8([[1, -1], [7, -8]])).tolist() == [0xF1, 0x87]
-
-
-def test_inputs_have_256_values_a_row():
-    x = correlated_inputs(20, 500)
-    rounded = gptq.round_inputs(x)
-    assert all(len(np.unique(row)) <= 256 for row in rounded)
-    step = (x.max(1) - x.min(1)) / 255
-    assert (np.abs(rounded - x).max(1) <= 1.01 * step).all()
-    positive = gptq.round_inputs(np.abs(x))  # the range begins at 0 all the same
-    np.testing.assert_allclose(positive.max(1), np.abs(x).max(1), rtol=1e-3)
-    np.testing.assert_array_equal(gptq.round_inputs(np.zeros([2, 3], np.float32)), 0)
