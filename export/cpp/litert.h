@@ -1,5 +1,5 @@
-// The part of LiteRT's C API that text_model.cpp uses, as libLiteRt of LiteRT 2.3 exports it.
-// Replace this file by LiteRT's own headers (litert/c/) where your build has them.
+// The part of LiteRT's C API that text_model.cpp uses, as libLiteRt 2.2 and 2.3 export it. Replace
+// this file by LiteRT's own headers (litert/c/) where your build has them.
 
 #ifndef LITERT_H_
 #define LITERT_H_

@@ -306,7 +306,7 @@ Answer TextModel::Run(const std::string& text, const std::vector<std::string>& p
       const std::vector<int32_t> starts = ints("entity_starts"), ends = ints("entity_ends");
       const std::vector<int32_t> kinds = ints("entity_labels");
       const std::vector<float> scores = floats("entity_scores");
-      for (int32_t i = 0; i < ints("entity_count")[0]; ++i) {
+      for (int32_t i = 0, count = ints("entity_count")[0]; i < count; ++i) {
         answer.spans.push_back({static_cast<size_t>(starts[i]), static_cast<size_t>(ends[i]),
                                 NameOf(labels_, kinds[i]), scores[i], {}});
       }
@@ -323,7 +323,7 @@ Answer TextModel::Run(const std::string& text, const std::vector<std::string>& p
       const std::vector<int32_t> ids = ints("token_ids");
       const std::vector<float> scores = floats("scores");
       const size_t best = ids.size() / starts.size();
-      for (int32_t i = 0; i < ints("mask_count")[0]; ++i) {
+      for (int32_t i = 0, count = ints("mask_count")[0]; i < count; ++i) {
         Span mask{static_cast<size_t>(starts[i]), static_cast<size_t>(ends[i]), "", 0, {}};
         for (size_t j = i * best; j < (i + 1) * best; ++j) {
           mask.tokens.push_back({NameOf(vocabulary_, ids[j]), scores[j]});

@@ -41,7 +41,8 @@ struct Span {
 
 // What a file answers. By task, there are:
 struct Answer {
-  std::vector<Scored> labels;   // classification: all labels, best first
+  std::vector<Scored> labels;   // classification: all labels, best first; where they do not exclude
+                                // each other, those with a score over 0.5 hold
   std::vector<Scored> choices;  // multiple choice: all choices, as they were given
   size_t best_choice = 0;
   std::vector<float> values;  // regression: the values; embedding: the vector

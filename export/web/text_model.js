@@ -53,10 +53,11 @@ export class TextModel {
   }
 
   constructor(compiled, files, name) {
-    const signature = compiled.signatures[SIGNATURE] ?? compiled;
-    this.inputs = byName(signature.getInputDetails());
-    this.outputs = byName(signature.getOutputDetails());
-    /** What the file answers, see `run`; null for an answer that is unknown here. */
+    this.compiled = compiled;
+    this.signature = compiled.signatures[SIGNATURE] ?? compiled;
+    this.inputs = byName(this.signature.getInputDetails());
+    this.outputs = byName(this.signature.getOutputDetails());
+    /** What the file answers, see `run`. */
     this.task = findTask(this.inputs, this.outputs);
     if (!this.inputs.text || !this.task) {
       throw new Error(
@@ -69,14 +70,14 @@ export class TextModel {
     this.pairs = this.inputs.text_pair?.shape[0] ?? 0;
     /** Most bytes of a text; what is longer is cut. */
     this.maxBytes = this.inputs.text.shape[1];
-    this.compiled = compiled;
   }
 
   /**
    * Answers for a text.
    *
    * Every answer has `task`, and `truncated`: whether a text was cut to fit. By task, there are:
-   * - classification: `label`, `score`, and `labels`, all `{label, score}`, best first;
+   * - classification: `label`, `score`, and `labels`, all `{label, score}`, best first; where they
+   *   do not exclude each other, those with a score over 0.5 hold;
    * - regression: `values`;
    * - embedding: `embedding`, a Float32Array;
    * - entities: `entities`, each `{text, start, end, label, score}`;
@@ -119,11 +120,11 @@ export class TextModel {
         texts.forEach((text, i) => data.set(utf8Bytes(text, shape[1]), i * shape[1]));
         inputs[name] = new Tensor(data, shape);
       }
-      outputs = await this.compiled.run(SIGNATURE, inputs);
+      outputs = await this.signature.run(inputs);
       const copies = Object.entries(outputs).map(([name, x]) => [name, x.toTypedArray().slice()]);
       return Object.fromEntries(copies);
     } finally { // LiteRT's memory is not the garbage collector's
-      for (const tensor of Object.values({...inputs, ...outputs})) tensor.delete();
+      for (const tensors of [inputs, outputs]) Object.values(tensors).forEach((x) => x.delete());
     }
   }
 
