@@ -8,7 +8,7 @@ _PER_CHANNEL_VERSION = 12
 _STRENGTH = 0.5
 
 
-def quantize_dynamic(model, layers, statistics, fixed=()):
+def quantize_dynamic(model, layers, statistics, divisors=None):
     """Makes matrix products of floats and 8-bit weights, with a scale for each output channel.
 
     Args:
@@ -16,13 +16,16 @@ def quantize_dynamic(model, layers, statistics, fixed=()):
         layers: those of `flatbuffer.dense_layers` to quantize.
         statistics: dict of weight buffer to `Statistics`; the inputs of those that are in it are
             smoothed where that helps.
-        fixed: weight buffers that are not to be smoothed.
+        divisors: dict of weight buffer to float32 `[in]`, what the inputs of these products are to
+            be divided by in any case: embedding tables that are weights, too, are there already,
+            and are to be there once.
     """
+    divisors = divisors or {}
     for buffer, uses in layers.items():
         graph, op = uses[0]
         weights = flatbuffer.constant(model, graph.tensors[op.inputs[1]])
-        divisor = None
-        if buffer in statistics and buffer not in fixed:
+        divisor = divisors.get(buffer)
+        if buffer in statistics and divisor is None:
             divisor = input_divisor(weights, statistics[buffer], _STRENGTH, _rounded_inputs)
         if divisor is not None:
             weights = weights * divisor

@@ -12,6 +12,7 @@ from keras_bert_lib.export.quantization.integers import symmetric_rows
 
 _FEWEST_ROWS = 16  # of a table that is worth it; those of segments have two
 _LOOKUP_VERSION = 4  # with a scale for each row
+_STRENGTH = 0.75  # 0 leaves columns as they are, 1 makes their largest values equal
 
 
 def embedding_tables(model):
@@ -25,21 +26,41 @@ def add_int8_table(model, graph, name, table):
     return flatbuffer.add_constant(model, graph, name, codes, flatbuffer.per_channel(scale))
 
 
-def quantize_embeddings(model, add_table=add_int8_table):
+def quantize_embeddings(model, add_table=None):
     """Quantizes every table that rows are taken from.
 
-    Rows are taken by GATHER, or, as those of the first positions, by STRIDED_SLICE. Tables of the
-    latter get 8 bits always.
+    Rows are taken by GATHER, or, as those of the first positions, by STRIDED_SLICE. Tables get 8
+    bits. Their columns are divided by factors first, so that a few large columns do not make the
+    steps of all others coarse; the rows that are taken are multiplied by them again.
 
     Args:
         model: `ModelT`.
-        add_table: function like `add_int8_table`, for tables that GATHER reads.
+        add_table: None, or a function like `add_int8_table` for the tables that GATHER reads,
+            whose columns are then left as they are.
+
+    Returns:
+        Dict of buffer, a table's, to the float32 `[width]` by which its columns were multiplied.
     """
+    multiplied = {}
     for graph, op in embedding_lookups(model):
-        if flatbuffer.builtin(model, op) == schema.BuiltinOperator.GATHER:
-            _replace_gather(model, graph, op, add_table)
+        tensor = graph.tensors[op.inputs[0]]
+        name, table = tensor.name.decode(), flatbuffer.constant(model, tensor)
+        rows = y = op.outputs[0]
+        after = []
+        gathers = flatbuffer.builtin(model, op) == schema.BuiltinOperator.GATHER
+        if gathers and add_table is not None:
+            codes = add_table(model, graph, name, table)
         else:
-            _replace_slice(model, graph, op)
+            largest = np.maximum(np.abs(table).max(axis=0), 1e-6) ** _STRENGTH
+            factor = (np.exp(np.log(largest).mean()) / largest).astype(np.float32)
+            codes = add_int8_table(model, graph, name, table * factor)
+            multiplied[tensor.buffer] = factor
+            rows = flatbuffer.like(graph, y, np.float32)
+            after = [flatbuffer.multiply(model, graph, rows, 1 / factor, y)]
+        replacement = _gather if gathers else _slice
+        lookup = replacement(model, graph, op, codes, rows)
+        flatbuffer.replace(graph, op, [*lookup, *after])
+    return multiplied
 
 
 def embedding_lookups(model):
@@ -68,40 +89,37 @@ def embedding_lookups(model):
     return found
 
 
-def _replace_gather(model, graph, op, add_table):
-    width = flatbuffer.shape_of(graph.tensors[op.inputs[0]])[1]
-    ids, rows = op.inputs[1], op.outputs[0]
+def _gather(model, graph, op, table, rows):
+    """Returns the operators that take the rows of `table` that `op`, a GATHER, takes of its own."""
+    ids = op.inputs[1]
     shape = flatbuffer.shape_of(graph.tensors[ids])
-    before, after = [], []
-    if len(shape) != 1:
-        size = -1 if -1 in shape else int(np.prod(shape))
-        flat = flatbuffer.add_tensor(graph, "ids", [size], "int32")
-        rows = flatbuffer.add_tensor(graph, "rows", [size, width])
-        before = [flatbuffer.reshape(model, graph, ids, flat, [size])]
-        after = [flatbuffer.reshape(model, graph, rows, op.outputs[0], [*shape, width])]
-        ids = flat
-    lookup = _lookup(model, graph, op, ids, rows, add_table)
-    flatbuffer.replace(graph, op, [*before, lookup, *after])
+    if len(shape) == 1:
+        return [_lookup(model, ids, table, rows)]
+    width = flatbuffer.shape_of(graph.tensors[op.inputs[0]])[1]
+    size = -1 if -1 in shape else int(np.prod(shape))
+    flat_ids = flatbuffer.add_tensor(graph, "ids", [size], np.int32)
+    flat_rows = flatbuffer.add_tensor(graph, "rows", [size, width])
+    return [
+        flatbuffer.reshape(model, graph, ids, flat_ids, [size]),
+        _lookup(model, flat_ids, table, flat_rows),
+        flatbuffer.reshape(model, graph, flat_rows, rows, [*shape, width]),
+    ]
 
 
-def _replace_slice(model, graph, op):
-    # The same slice, of the numbers of the rows.
+def _slice(model, graph, op, table, rows):
+    """Returns the same for a STRIDED_SLICE: it slices the numbers of the rows instead."""
     length = flatbuffer.shape_of(graph.tensors[op.inputs[0]])[0]
+    size = flatbuffer.shape_of(graph.tensors[rows])[0]
     numbers = np.arange(length, dtype=np.int32)
     source = flatbuffer.add_constant(model, graph, "positions", numbers)
-    size = flatbuffer.shape_of(graph.tensors[op.outputs[0]])[0]
-    ids = flatbuffer.add_tensor(graph, "ids", [size], "int32")
+    ids = flatbuffer.add_tensor(graph, "ids", [size], np.int32)
     inputs = [source, *op.inputs[1:]]
     version = model.operatorCodes[op.opcodeIndex].version
     code = schema.BuiltinOperator.STRIDED_SLICE
     take = flatbuffer.operator(model, code, inputs, [ids], op.builtinOptions, version)
-    lookup = _lookup(model, graph, op, ids, op.outputs[0], add_int8_table)
-    flatbuffer.replace(graph, op, [take, lookup])
+    return [take, _lookup(model, ids, table, rows)]
 
 
-def _lookup(model, graph, op, ids, rows, add_table):
-    tensor = graph.tensors[op.inputs[0]]
-    table = flatbuffer.constant(model, tensor)
-    inputs = [ids, add_table(model, graph, tensor.name.decode(), table)]
+def _lookup(model, ids, table, rows):
     code = schema.BuiltinOperator.EMBEDDING_LOOKUP
-    return flatbuffer.operator(model, code, inputs, [rows], version=_LOOKUP_VERSION)
+    return flatbuffer.operator(model, code, [ids, table], [rows], version=_LOOKUP_VERSION)

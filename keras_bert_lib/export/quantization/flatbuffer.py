@@ -214,6 +214,13 @@ def dense_layers(model):
     return layers
 
 
+def bias_of(model, graph, operator, size):
+    """Returns the bias `[size]` of a matrix product, zeros where there is none."""
+    if len(operator.inputs) < 3 or operator.inputs[2] < 0:
+        return np.zeros(size, np.float32)
+    return constant(model, graph.tensors[operator.inputs[2]])
+
+
 class _AlignedBuffer(schema.BufferT):
     """A buffer that starts at a multiple of 16 bytes, as the schema wants and Python forgets."""
 

@@ -3,7 +3,7 @@
 from keras_bert_lib.export.quantization import flatbuffer
 from keras_bert_lib.export.quantization.calibration import statistics
 from keras_bert_lib.export.quantization.dynamic_int8 import quantize_dynamic
-from keras_bert_lib.export.quantization.embedding import embedding_tables, quantize_embeddings
+from keras_bert_lib.export.quantization.embedding import quantize_embeddings
 from keras_bert_lib.export.quantization.float16 import quantize_float16
 from keras_bert_lib.export.quantization.static_integers import quantize_static
 
@@ -47,8 +47,7 @@ def quantize(content, mode, samples=None):
 
         quantize_int4(model, samples)
         return flatbuffer.write(model)
-    tied = embedding_tables(model)
-    quantize_embeddings(model)
+    tables = quantize_embeddings(model)
     if mode == "float16":
         quantize_float16(model)
         return flatbuffer.write(model)
@@ -61,10 +60,10 @@ def quantize(content, mode, samples=None):
     static = {}
     if mode in ("int8", "int16x8"):
         # The logits of a masked LM are compared with each other; they want to be floats.
-        static = {b: uses for b, uses in layers.items() if b in seen and b not in tied}
+        static = {b: uses for b, uses in layers.items() if b in seen and b not in tables}
         quantize_static(model, static, seen, 8 if mode == "int8" else 16)
     dynamic = {b: uses for b, uses in layers.items() if b not in static}
-    quantize_dynamic(model, dynamic, seen, fixed=tied)
+    quantize_dynamic(model, dynamic, seen, tables)
     return flatbuffer.write(model)
 
 

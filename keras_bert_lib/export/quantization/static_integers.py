@@ -50,7 +50,7 @@ def quantize_static(model, layers, statistics, bits):
             low, high = low / factor, high / factor
         y_scale, y_zero = range_of(low, high, bits)
         for graph, op in uses:
-            bias = _bias(model, graph, op, len(weights))
+            bias = flatbuffer.bias_of(model, graph, op, len(weights))
             if factor is not None:
                 bias = bias / factor
             # Kernels multiply sums by x_scale * scale / y_scale, which must not be too small for
@@ -89,13 +89,6 @@ def quantize_static(model, layers, statistics, bits):
             if factor is not None:
                 after = [flatbuffer.multiply(model, graph, small, factor, y)]
             flatbuffer.replace(graph, op, [quantize, op, dequantize, *after])
-
-
-def _bias(model, graph, op, size):
-    """Returns the bias of a matrix product `[out]`, zeros where there is none."""
-    if len(op.inputs) < 3 or op.inputs[2] < 0:
-        return np.zeros(size, np.float32)
-    return flatbuffer.constant(model, graph.tensors[op.inputs[2]])
 
 
 def _codes_like(graph, tensor, bits, scale, zero_point):

@@ -7,13 +7,8 @@ from keras_bert_lib.export import quantization, tflite_file
 from keras_bert_lib.export.quantization import flatbuffer
 from tests.export.quantization.conftest import partitions, run
 
-# Mode, the least ratio of outputs to errors in decibels, parts that XNNPACK computes.
-MODES = [
-    ("float16", 35, 1),
-    ("dynamic_int8", 33, 1),
-    ("int8", 30, 1),
-    ("int16x8", 32, 3),
-]
+# Mode, and the least ratio of outputs to errors, in decibels.
+MODES = [("float16", 35), ("dynamic_int8", 33), ("int8", 30), ("int16x8", 35)]
 
 
 def decibels(found, expected):
@@ -23,11 +18,11 @@ def decibels(found, expected):
 @pytest.fixture(scope="module")
 def quantized(network, network_file):
     samples = [network.sample(seed) for seed in range(50)]
-    return {mode: quantization.quantize(network_file, mode, samples) for mode, _, _ in MODES}
+    return {mode: quantization.quantize(network_file, mode, samples) for mode, _ in MODES}
 
 
-@pytest.mark.parametrize(("mode", "least", "parts"), MODES)
-def test_agrees_with_float(network, network_file, quantized, mode, least, parts):
+@pytest.mark.parametrize(("mode", "least"), MODES)
+def test_agrees_with_float(network, network_file, quantized, mode, least):
     for seed in range(100, 110):
         for signature, size in (("serving_default", 64), ("short", 20)):
             inputs = network.sample(seed, size)
@@ -35,17 +30,18 @@ def test_agrees_with_float(network, network_file, quantized, mode, least, parts)
             found = run(quantized[mode], signature, **inputs)["outputs"]
             assert found.shape == expected.shape
             assert decibels(found, expected) > least
-    assert partitions(quantized[mode]) == parts
+    if mode != "int16x8":  # XNNPACK has no activations of 16 bits
+        assert partitions(quantized[mode]) == partitions(network_file) == 1
 
 
-@pytest.mark.parametrize(("mode", "least", "parts"), MODES)
-def test_same_arguments_same_bytes(network, network_file, quantized, mode, least, parts):
+@pytest.mark.parametrize(("mode", "least"), MODES)
+def test_same_arguments_same_bytes(network, network_file, quantized, mode, least):
     samples = [network.sample(seed) for seed in range(50)]
     assert quantization.quantize(network_file, mode, samples) == quantized[mode]
 
 
-@pytest.mark.parametrize(("mode", "least", "parts"), MODES)
-def test_signatures_share_weights(network_file, quantized, mode, least, parts):
+@pytest.mark.parametrize(("mode", "least"), MODES)
+def test_signatures_share_weights(network_file, quantized, mode, least):
     model = flatbuffer.read(quantized[mode])
     users = {}
     for number, graph in enumerate(model.subgraphs):
