@@ -17,10 +17,12 @@ _OPS = schema.BuiltinOperator
 def for_delegates(content):
     """Returns a float32 file of token ids whose operators delegates take; its answers are the same.
 
-    Ids are looked up as they are: that a negative one counts from the end, which Keras adds three
-    operators of integers for, means nothing here. And both operands of an operator have as many
-    dimensions: a GPU lays tensors out in four, and takes `[s, h]` for another layout than
-    `[1, s, h]`; the converter leaves such reshapes out, as CPUs need none.
+    - Rows are taken for a vector of ids, as they are: that a negative one counts from the end,
+      which Keras adds three operators of integers for, means nothing here.
+    - Slices drop no dimension; a reshape does.
+    - Both operands of an operator have as many dimensions: a GPU lays tensors out in four, and
+      takes `[s, h]` for another layout than `[1, s, h]`. The converter leaves such reshapes out, as
+      CPUs need none.
     """
     model = flatbuffer.read(content)
     for graph in model.subgraphs:
@@ -29,7 +31,9 @@ def for_delegates(content):
         for op in list(graph.operators):
             code = flatbuffer.builtin(model, op)
             if code == _OPS.GATHER:
-                op.inputs[1] = _plain_ids(model, graph, makers, op.inputs[1])
+                _take_rows(model, graph, op, _plain_ids(model, graph, makers, op.inputs[1]))
+            elif code == _OPS.STRIDED_SLICE:
+                _keep_dimensions(model, graph, op)
             elif code in (_OPS.ADD, _OPS.SUB, _OPS.MUL):
                 _lead_operands(model, graph, op, led)
         _drop_unused_operators(graph)
@@ -47,6 +51,38 @@ def _plain_ids(model, graph, makers, ids):
     if found != [_OPS.LESS, _OPS.ADD] or plain not in less.inputs or plain not in add.inputs:
         return ids
     return plain
+
+
+def _take_rows(model, graph, op, ids):
+    """Makes a GATHER take its rows for ids that are a vector."""
+    shape = flatbuffer.shape_of(graph.tensors[ids])
+    rows = flatbuffer.shape_of(graph.tensors[op.outputs[0]])
+    vector = flatbuffer.add_tensor(graph, "ids", [int(np.prod(shape))], "int32")
+    taken = flatbuffer.add_tensor(graph, "rows", [int(np.prod(shape)), *rows[len(shape) :]])
+    before = flatbuffer.reshape(model, graph, ids, vector, [-1])
+    after = flatbuffer.reshape(model, graph, taken, op.outputs[0], rows)
+    op.inputs[1], op.outputs[0] = vector, taken
+    flatbuffer.replace(graph, op, [before, op, after])
+
+
+def _keep_dimensions(model, graph, op):
+    """Makes a STRIDED_SLICE of floats keep the dimensions it drops, and a RESHAPE drop them."""
+    options, sliced = op.builtinOptions, graph.tensors[op.inputs[0]]
+    begins, ends = (flatbuffer.constant(model, graph.tensors[i]) for i in op.inputs[1:3])
+    axes = [i for i in range(len(begins)) if options.shrinkAxisMask >> i & 1]
+    if not axes or options.newAxisMask or sliced.type != schema.TensorType.FLOAT32:
+        return
+    if any(ends[i] != begins[i] + 1 for i in axes):
+        return
+    shape = flatbuffer.shape_of(graph.tensors[op.outputs[0]])
+    kept = list(shape)
+    for axis in axes:
+        kept.insert(axis, 1)
+    options.shrinkAxisMask = 0
+    slices = flatbuffer.add_tensor(graph, "slice", kept)
+    after = flatbuffer.reshape(model, graph, slices, op.outputs[0], shape)
+    op.outputs[0] = slices
+    flatbuffer.replace(graph, op, [op, after])
 
 
 def _lead_operands(model, graph, op, led):

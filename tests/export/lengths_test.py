@@ -2,11 +2,13 @@
 
 import contextlib
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from ai_edge_litert.compiled_model import CompiledModel
+from ai_edge_litert.hardware_accelerator import HardwareAccelerator
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.python import schema_py_generated as schema
 
@@ -17,6 +19,7 @@ from tests.export.task_models import make_model, tiny_tokenizer
 
 LENGTHS = [16, 24, 32]
 SIGNATURES = {"length_16": 16, "length_24": 24, "serving_default": 32}
+SOFTWARE_GPU = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
 TEXTS = ["the film was fine.", "dull", "the dull film was finely done, was it?", "it's a fine film"]
 
 
@@ -70,14 +73,16 @@ def tokens_of(model, text, length):
     return {name: x.numpy() for name, x in tokens.items()}
 
 
-def run_compiled(compiled, name, inputs):
-    """Runs a signature of a `CompiledModel`; returns its probabilities `[1, 2]`."""
+def run_compiled(compiled, name, inputs, output="probabilities"):
+    """Runs a signature of a `CompiledModel`; returns an output, laid out flat."""
     buffers = {key: compiled.create_input_buffer_by_name(name, key) for key in inputs}
     for key, value in inputs.items():
         buffers[key].write(value)
-    answer = compiled.create_output_buffer_by_name(name, "probabilities")
-    compiled.run_by_name(name, buffers, {"probabilities": answer})
-    return np.array([answer.read(2, np.float32)])
+    names = compiled.get_signature_list()[name]["outputs"]
+    answers = {key: compiled.create_output_buffer_by_name(name, key) for key in names}
+    compiled.run_by_name(name, buffers, answers)
+    [detail] = [d for key, d in compiled.get_output_tensor_details(name).items() if key == output]
+    return answers[output].read(int(np.prod(detail["shape"])), np.float32)
 
 
 @pytest.mark.parametrize("quantization", MODES)
@@ -102,7 +107,7 @@ def test_lengths_share_their_weights(classifier, tmp_path, quantization):
             inputs = tokens_of(classifier, text, length)
             found = runner(**inputs)["probabilities"]
             np.testing.assert_allclose(found, expected, atol=tolerance)
-            np.testing.assert_allclose(run_compiled(compiled, name, inputs), found, atol=1e-5)
+            np.testing.assert_allclose(run_compiled(compiled, name, inputs), found[0], atol=1e-5)
 
 
 def test_each_signature_is_described(file):
@@ -141,6 +146,28 @@ def test_delegates_take_every_operator(tmp_path, task):
             ):
                 of_integers.add(names[flatbuffer.builtin(model, op)])
     assert of_integers <= {"CAST", "GATHER", "RESHAPE"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quantization", ["none", "float16", "dynamic_int8"])
+@pytest.mark.parametrize("task", ["label", "embedder", "tagger", "answerer"])
+def test_a_gpu_runs_all_of_it(tmp_path, monkeypatch, task, quantization):
+    """LiteRT's GPU accelerator, on a GPU, or on the one that Chromium brings in software."""
+    if SOFTWARE_GPU.exists():
+        monkeypatch.setenv("VK_ICD_FILENAMES", str(SOFTWARE_GPU))
+    path = export(make_model(task), tmp_path / "m.tflite", quantization, max_length=[16, 32])
+    try:
+        compiled = CompiledModel.from_file(str(path), HardwareAccelerator.GPU)
+    except RuntimeError as error:
+        if "not accelerated" in str(error):
+            raise
+        pytest.skip("there is no GPU")
+    assert compiled.is_fully_accelerated()
+    runner = Interpreter(str(path)).get_signature_runner("length_16")
+    inputs = tokens_of(make_model(task), "the film was fine.", 16)
+    for name, expected in runner(**inputs).items():
+        found = run_compiled(compiled, "length_16", inputs, name)
+        np.testing.assert_allclose(found, expected.ravel(), atol=2e-2, rtol=2e-2)  # 16 bits
 
 
 def test_operands_have_as_many_dimensions(file):
