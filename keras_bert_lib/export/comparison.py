@@ -27,21 +27,16 @@ _TASKS = {
     BertMaskedLM: MASKED_LM,
 }
 _NUMBERS = ("probabilities", "values", "embedding")  # outputs that are compared as they are
-_LOGITS = ("logits", "start_logits", "end_logits")
 _MOST_SCORES = 2000  # enough to plot
 
 
 class Comparison(NamedTuple):
-    """What came of it. Pairs are of Keras and of the file.
-
-    `answers` are in the form that `metric_of` compares with labels; None where the file gives
-    logits, which are no answers yet.
-    """
+    """What came of it. Pairs are of Keras and of the file."""
 
     same: np.ndarray  # float [n]: 1 for the same answer, else 0; the cosine of embeddings
     errors: np.ndarray  # float [n], greatest difference of a number
     scores: tuple  # two float arrays [m]
-    answers: tuple  # two lists [n], or None
+    answers: tuple  # two lists or arrays [n], in the form of `metric_of`
     truncated: int  # texts that the file cut
     confidences: tuple | None = None  # two float arrays [n], where there is one label or choice
 
@@ -73,7 +68,7 @@ def compare(model, file, texts, text_pairs, batch_size, progress):
     """
     task = task_of(model)
     if isinstance(file, TokensFile):
-        run = _token_logits if task in (ENTITIES, ANSWERS, MASKED_LM) else _token_numbers
+        run = _token_spans if task in (ENTITIES, ANSWERS, MASKED_LM) else _token_numbers
     else:
         run = _spans if task in (ENTITIES, ANSWERS, MASKED_LM) else _numbers
     module = ServingModule(model, pairs=text_pairs is not None)
@@ -89,10 +84,8 @@ def compare(model, file, texts, text_pairs, batch_size, progress):
         found += list(given)
         truncated += int(np.sum(cut))
         progress(len(keras))
-    if run is _spans:
+    if run in (_spans, _token_spans):
         return _compare_spans(task, keras, found, truncated)
-    if run is _token_logits:
-        return _compare_logits(keras, found, truncated)
     names = model.labels if task in (SINGLE_LABEL, MULTI_LABEL) else None
     return _compare_numbers(task, np.array(keras), np.array(found), names, truncated)
 
@@ -130,21 +123,32 @@ def _spans(model, file, module, function, columns):
     return model.predict_text(*columns), file.decode(outputs, *columns), outputs["truncated"]
 
 
-def _token_logits(model, file, module, function, columns):
-    keras, found, cut = [], [], []
-    for row in zip(*columns):
-        tokens = file.tokenize(*row)
-        outputs = file.run(tokens)
-        cut.append(tokens.pop("truncated"))
-        is_text = tokens["padding_mask"][0] > 0
-        if isinstance(model, BertMaskedLM):
-            is_mask = tokens["token_ids"][0] == model.tokenizer.mask_token_id
-            is_text = is_mask if is_mask.any() else is_text
-        expected = module.answers.of_tokens(tokens)
-        names = [name for name in _LOGITS if name in expected]
-        keras.append([np.asarray(expected[name])[0][is_text] for name in names])
-        found.append([outputs[name][0][is_text] for name in names])
-    return keras, found, cut
+def _token_spans(model, file, module, function, columns):
+    with_file = _ModelOfFile(model, file)
+    options = {} if isinstance(model, BertMaskedLM) else {"max_length": file.lengths[-1]}
+    found = type(model).predict_text(with_file, *columns, **options)
+    return model.predict_text(*columns), found, with_file.truncated
+
+
+class _ModelOfFile:
+    """A model whose logits are those of a file; what makes and reads them is the model's own."""
+
+    def __init__(self, model, file):
+        self._model, self._file = model, file
+        self.truncated = 0
+
+    def __getattr__(self, name):
+        return getattr(self._model, name)
+
+    def predict_on_batch(self, inputs):
+        inputs = {name: np.asarray(x) for name, x in inputs.items()}
+        longest = self._file.lengths[-1]
+        self.truncated += int(inputs["padding_mask"][:, longest:].any(axis=1).sum())
+        outputs = self._file.run_rows(inputs)
+        if "masked_positions" in inputs:
+            positions = np.minimum(inputs["masked_positions"], longest - 1)
+            return np.take_along_axis(outputs["logits"], positions[:, :, None], axis=1)
+        return outputs.get("logits", outputs)
 
 
 def _of_keras(function, columns):
@@ -209,21 +213,6 @@ def _compare_spans(task, keras, found, truncated):
     errors = np.array([max((abs(a - b) for a, b in row), default=0.0) for row in both])
     scores = np.array([pair for row in both for pair in row]).reshape([-1, 2])[:_MOST_SCORES]
     return Comparison(same, errors, (scores[:, 0], scores[:, 1]), tuple(answers), truncated)
-
-
-def _compare_logits(keras, found, truncated):
-    """Compares logits, one list of arrays `[s]` or `[s, c]` a text."""
-    same, errors, scores = [], [], []
-    for expected, given in zip(keras, found):
-        pairs = list(zip(expected, given))
-        same.append(float(all((a.argmax(-1) == b.argmax(-1)).all() for a, b in pairs)))
-        errors.append(max(float(np.abs(a - b).max()) for a, b in pairs))
-        a, b = pairs[0]
-        scores.append([a.flat[a.argmax()], b.flat[a.argmax()]])
-    scores = np.array(scores)[:_MOST_SCORES]
-    return Comparison(
-        np.array(same), np.array(errors), (scores[:, 0], scores[:, 1]), None, truncated
-    )
 
 
 def metric_of(task, answers, labels):

@@ -4,6 +4,7 @@ import numpy as np
 
 from keras_bert_lib.export import stock_runtime
 
+_NAMES = ("token_ids", "segment_ids", "padding_mask")
 # The model's inputs, by the names that MediaPipe has for them too.
 _INPUTS = {
     "token_ids": "token_ids",
@@ -54,15 +55,31 @@ class TokensFile:
         pairs = text_pair if isinstance(text_pair, (list, tuple)) else [text_pair]
         texts, pairs = [text] * len(pairs), None if pairs == [None] else list(pairs)
         tokens = self._tokenizer(texts, pairs, max_length=self.lengths[-1], return_truncated=True)
+        truncated = np.asarray(tokens["truncated"]).max(keepdims=True)
+        return self._padded(tokens) | {"truncated": truncated}
+
+    def run_rows(self, tokens):
+        """Returns the outputs for rows of token ids, which are padded and cut to fit.
+
+        Args:
+            tokens: dict of the model's inputs, `[rows, seq]`.
+
+        Returns:
+            Dict of name to array `[rows, seq, ...]`, where the file has an output for each token.
+        """
         count = tokens["token_ids"].shape[1]
-        length = next(length for length in self.lengths if length >= count)
-        padding = [[0, 0], [0, length - count]]
-        padded = {
-            name: np.pad(np.asarray(tokens[name]), padding)
-            for name in ("token_ids", "segment_ids", "padding_mask")
-        }
+        padded = self._padded(tokens)
+        rows = range(len(padded["token_ids"]))
+        rows = [self.run({name: x[i : i + 1] for name, x in padded.items()}) for i in rows]
+        return {name: np.concatenate([row[name] for row in rows])[:, :count] for name in rows[0]}
+
+    def _padded(self, tokens):
+        """Returns the inputs, padded to the shortest length of the file that fits."""
+        count = min(tokens["token_ids"].shape[1], self.lengths[-1])
+        padding = [[0, 0], [0, next(x for x in self.lengths if x >= count) - count]]
+        padded = {name: np.pad(np.asarray(tokens[name])[:, :count], padding) for name in _NAMES}
         padded["token_ids"][padded["padding_mask"] == 0] = self._tokenizer.pad_token_id
-        return padded | {"truncated": np.asarray(tokens["truncated"]).max(keepdims=True)}
+        return padded
 
     def run(self, tokens):
         """Returns the outputs for what `tokenize` gives."""
@@ -72,7 +89,7 @@ class TokensFile:
     def calls(self, texts, text_pairs=None):
         """Returns `(tokens, call)` for each length that the file takes, to measure its time."""
         tokens = self.tokenize(texts[0], None if text_pairs is None else text_pairs[0])
-        inputs = {name: tokens[name] for name in ("token_ids", "segment_ids", "padding_mask")}
+        inputs = {name: tokens[name] for name in _NAMES}
         calls = []
         for length in self.lengths:  # ids and masks do not matter: each place costs the same
             given = {name: np.resize(x, [len(x), length]) for name, x in inputs.items()}

@@ -19,12 +19,6 @@ _WORDS = {
     "multiple_choice": ("same choice as Keras", "accuracy"),
     "masked_lm": ("same first pieces as Keras", "accuracy"),
 }
-# What it means where a file gives logits for token ids, and no answers.
-_LOGITS = {
-    "entities": "same labels of all tokens",
-    "question_answering": "same first and last token",
-    "masked_lm": "same first pieces as Keras",
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,10 +38,10 @@ class Verification:
         truncated: int, how many of them the file cut; where Keras did not, answers may differ.
         agreement: float, share of texts that get the same answer from both: the same label, set of
             labels, entities, answer, choice or pieces, or values that differ by less than a
-            hundredth of their range; of an embedder the mean cosine. A file that gives logits for
-            token ids must have the same best label at each token.
+            hundredth of their range; of an embedder the mean cosine. Logits that a file gives for
+            token ids are read as the model reads its own.
         min_cosine: float or None, of an embedder the least cosine.
-        max_error: float, greatest absolute difference of a probability, value or logit, or of the
+        max_error: float, greatest absolute difference of a probability or value, or of the
             score of what both found.
         milliseconds_per_text: float, median time for one of the texts, one thread.
         latency: tuple of dicts of "tokens", "threads" (None: as TensorFlow takes them) and
@@ -85,8 +79,6 @@ class Verification:
     @property
     def agreement_name(self):
         """What `agreement` counts, str."""
-        if self.interface == "tokens" and self.task in _LOGITS:
-            return _LOGITS[self.task]
         return _WORDS[self.task][0]
 
     @property

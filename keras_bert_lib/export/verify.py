@@ -91,8 +91,7 @@ def verify(
         progress.update if show_progress else lambda done: None,
     )
     metrics = [None, None]
-    can_be_rated = found.answers is not None and (task != EMBEDDING or text_pairs is not None)
-    if labels is not None and can_be_rated:
+    if labels is not None and (task != EMBEDDING or text_pairs is not None):
         metrics = [metric_of(task, answers, labels) for answers in found.answers]
 
     def one_text(text, text_pair=None):
@@ -158,7 +157,7 @@ def _cases(found, labels):
         "keras_score": np.asarray(keras_scores, float).tolist(),
         "file_score": np.asarray(file_scores, float).tolist(),
     }
-    if found.answers is not None and isinstance(found.answers[0], list):
+    if isinstance(found.answers[0], list):
         keras_answers, file_answers = found.answers
         cases |= {"keras_answer": keras_answers, "file_answer": file_answers}
     if found.confidences is not None:
