@@ -11,7 +11,7 @@ from keras_bert_lib.models.texts import (
     check_texts,
     readable,
 )
-from keras_bert_lib.models.windows import predict_windows, window_stride
+from keras_bert_lib.models.windows import predict_windows, window_length, window_stride
 
 # Where these stand in a model's `config.json`.
 _CONFIG_KEY = "question_answering"
@@ -200,10 +200,10 @@ class BertQuestionAnswerer(TaskModel):
             # [{"answer": "Ann", "start": 0, "end": 3, "score": 0.25}]
             ```
         """
-        tokenizer = self._tokenizer_for("predict_text")
+        self._tokenizer_for("predict_text")
         questions = check_texts(questions, "questions")
         contexts = [readable(text) for text in check_pairs(questions, contexts, "contexts")]
-        max_length = max_length or min(tokenizer.max_length, self.config.max_position_embeddings)
+        max_length = window_length(self, max_length, least=5)
         answers = [None] * len(questions)
         lengths = [len(question) + len(text) for question, text in zip(questions, contexts)]
         for batch in batches_of_like_length(lengths, batch_size):

@@ -7,7 +7,7 @@ from keras import ops
 from keras_bert_lib.models.entity_decoding import decode_entities, kept_pieces, read_labels
 from keras_bert_lib.models.labelled_model import LabelledModel
 from keras_bert_lib.models.texts import batches_of_like_length, check_texts, readable
-from keras_bert_lib.models.windows import predict_windows, window_stride
+from keras_bert_lib.models.windows import predict_windows, window_length, window_stride
 
 # The label of tokens that have none: special tokens, padding, and later pieces of a word.
 NO_LABEL = -100
@@ -159,9 +159,9 @@ class BertTokenClassifier(LabelledModel):
             # [[{"text": "Ann", "label": "person", "start": 0, "end": 3, "score": 0.36}]]
             ```
         """
-        tokenizer = self._tokenizer_for("predict_text")
+        self._tokenizer_for("predict_text")
         texts = [readable(text) for text in check_texts(texts, "texts")]
-        max_length = max_length or min(tokenizer.max_length, self.config.max_position_embeddings)
+        max_length = window_length(self, max_length, least=3)
         types = self.entity_types
         answers = [None] * len(texts)
         for batch in batches_of_like_length([len(text) for text in texts], batch_size):

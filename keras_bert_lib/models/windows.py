@@ -5,6 +5,28 @@ import numpy as np
 from keras import ops
 
 
+def window_length(model, max_length, least):
+    """Returns the tokens of a window, special tokens included.
+
+    Args:
+        model: a `TaskModel` with a tokenizer.
+        max_length: int, or None for as many as the tokenizer and the model allow.
+        least: int, what a text needs.
+
+    Raises:
+        ValueError: if the model cannot read so many.
+    """
+    positions = model.config.max_position_embeddings
+    if max_length is None:
+        return min(model.tokenizer.max_length, positions)
+    if not isinstance(max_length, int) or not least <= max_length <= positions:
+        raise ValueError(
+            f"`max_length` must lie between {least} and {positions}, the model's "
+            f"`max_position_embeddings`. Received: max_length={max_length!r}"
+        )
+    return max_length
+
+
 def window_stride(max_length):
     """Returns how many pieces windows of `max_length` tokens share where nobody says otherwise."""
     return min(128, (max_length - 3) // 2)

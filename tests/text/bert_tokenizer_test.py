@@ -292,6 +292,27 @@ def test_other_rules_equal_huggingface(lowercase, clean_text, max_chars_per_word
     np.testing.assert_array_equal(rows["byte_offsets"], from_bytes["byte_offsets"])
 
 
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        ("Re\u0301ne\u0301\u0327. e\u0301", ["Re\u0301ne\u0301\u0327", ".", "e\u0301"]),
+        ("❤\ufe0f \u0301a\u200d b\u00ad", ["❤\ufe0f", "a\u200d", "b"]),
+        ("हिन्दी ที่", ["हिन्दी", "ที่"]),
+        ("a\x00\ufffd c\u0300", ["a", "c\u0300"]),
+        ("\u0301", []),
+    ],
+)
+def test_offsets_can_take_in_the_marks_that_follow(text, cut):
+    tokenizer = kbl.BertTokenizer([*SPECIALS, "a", "b", "c", "e", "."])
+    options = {"return_offsets": True, "offsets_with_marks": True, "return_word_ids": True}
+    for given in ([text], bytes_of([text.encode()], 40)):
+        outputs = tokenizer(given, **options)
+        starts, ends = outputs["char_offsets"].numpy()[0, 1:-1].T
+        assert [text[start:end] for start, end in zip(starts, ends)] == cut
+        starts, ends = outputs["byte_offsets"].numpy()[0, 1:-1].T
+        assert [text.encode()[start:end].decode() for start, end in zip(starts, ends)] == cut
+
+
 @hypothesis.given(texts=st.lists(likely_text | any_text, min_size=1, max_size=50))
 @hypothesis.settings(deadline=None, max_examples=30)
 def test_what_offsets_cut_out_is_the_piece(tokenizer_pairs, texts):
