@@ -1,5 +1,6 @@
 """What the programs of the web and the C++ kit, which print JSON, have to print for texts."""
 
+import functools
 import json
 import subprocess
 
@@ -57,7 +58,7 @@ def error_of(command):
     return own[0]
 
 
-def check(task, path, rows, answers, encoding):
+def check(task, path, rows, answers, encoding, tolerance=1e-5):
     """Asserts that answers are those of the Python interpreter.
 
     Args:
@@ -66,7 +67,9 @@ def check(task, path, rows, answers, encoding):
         rows: see `make_rows`.
         answers: list of dicts.
         encoding: "utf-8" or "utf-16-le", in whose units places in texts are.
+        tolerance: float, of numbers.
     """
+    assert_close = functools.partial(assert_alike, tolerance)
     file = stock_runtime.load(path)
     texts = [text for text, *_ in rows]
     seconds = {"answerer": [row[-1] for row in rows], "choice": [row[1:] for row in rows]}.get(task)
@@ -125,17 +128,17 @@ class Place:
         return data[start * self.unit : end * self.unit].decode(self.encoding)
 
 
-def assert_close(found, expected):
-    """Asserts that two JSON values are the same, their numbers to 1e-5."""
+def assert_alike(tolerance, found, expected):
+    """Asserts that two JSON values are the same but for small differences of their numbers."""
     if isinstance(expected, dict):
         assert found.keys() == expected.keys()
         for key, value in expected.items():
-            assert_close(found[key], value)
+            assert_alike(tolerance, found[key], value)
     elif isinstance(expected, list):
         assert len(found) == len(expected)
         for one, other in zip(found, expected):
-            assert_close(one, other)
+            assert_alike(tolerance, one, other)
     elif isinstance(expected, float):
-        assert abs(found - expected) < 1e-5, (found, expected)
+        assert abs(found - expected) < tolerance, (found, expected)
     else:
         assert found == expected
