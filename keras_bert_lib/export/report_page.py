@@ -26,7 +26,7 @@ def make(report):
     Raises:
         ImportError: if matplotlib is not installed.
     """
-    plots = [_latency(report), _errors(report), _scores(report)]
+    plots = [_latency(report), _errors(report), _agreement(report), _scores(report)]
     plots += [_calibration(report), _confusion(report)]
     title = html.escape(f"{report.path} beside its model")
     parts = [
@@ -113,6 +113,32 @@ def _errors(report):
     return _draw("Errors", draw) if errors.size else None
 
 
+def _agreement(report):
+    """Cosines of embeddings, else the same answers, by how sure Keras is where that is known."""
+    same = np.array(report.cases.get("agreement", []), float)
+
+    def draw(axes):
+        if report.task == "embedding":
+            axes.hist(same, bins=30)
+            axes.set(xlabel="cosine with Keras", ylabel="texts")
+        elif "keras_confidence" in report.cases:
+            place = _bins(report.cases["keras_confidence"])
+            found = np.unique(place)
+            shares = [same[place == i].mean() for i in found]
+            axes.bar((found + 0.5) / _BINS, shares, width=0.9 / _BINS)
+            axes.set(xlabel="probability, Keras", ylabel=report.agreement_name)
+            axes.set(xlim=(0, 1), ylim=(0, 1))
+        else:
+            axes.bar(["same", "another"], [same.sum(), same.size - same.sum()])
+            axes.set(xlabel=report.agreement_name, ylabel="texts")
+
+    return _draw("Agreement", draw) if np.isfinite(same).all() and same.size else None
+
+
+def _bins(probabilities):
+    return np.minimum((np.array(probabilities, float) * _BINS).astype(int), _BINS - 1)
+
+
 def _scores(report):
     keras, file = (np.array(report.cases.get(f"{x}_score", []), float) for x in ("keras", "file"))
 
@@ -121,6 +147,7 @@ def _scores(report):
         axes.plot(ends, ends, color="#bbb", linewidth=1)
         axes.scatter(keras, file, s=6, alpha=0.5)
         axes.set(xlabel="Keras", ylabel="file")
+        axes.locator_params(nbins=5)
 
     is_drawn = keras.size and np.isfinite(keras).all() and np.isfinite(file).all()
     what = "Numbers" if report.task in ("embedding", "regression") else "Scores"
@@ -143,8 +170,8 @@ def _calibration(report):
     def draw(axes):
         axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1)
         for side, (scores, right) in sides.items():
-            place = np.minimum((scores * _BINS).astype(int), _BINS - 1)
-            bins = [place == i for i in range(_BINS) if (place == i).any()]
+            place = _bins(scores)
+            bins = [place == i for i in np.unique(place)]
             x, y = ([values[b].mean() for b in bins] for values in (scores, right))
             axes.plot(x, y, marker="o", label="Keras" if side == "keras" else "file")
         axes.set(xlabel="probability", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))

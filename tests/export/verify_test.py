@@ -70,8 +70,15 @@ def test_html_is_one_page_with_plots(report, tmp_path):
     pytest.importorskip("matplotlib")
     report.save_html(tmp_path / "r.html")
     page = (tmp_path / "r.html").read_text("utf-8")
-    assert page.count("<svg") == page.count("</svg>") == 5
-    for part in ["Time by length", "Errors", "Calibration", "milliseconds a text", "GATHER"]:
+    assert page.count("<svg") == page.count("</svg>") == 6
+    for part in [
+        "Time by length",
+        "Errors",
+        "Agreement",
+        "Calibration",
+        "milliseconds a text",
+        "GATHER",
+    ]:
         assert part in page
     assert "<script" not in page
     assert 'src="' not in page
