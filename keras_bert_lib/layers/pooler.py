@@ -1,6 +1,7 @@
 """One vector for the whole sequence."""
 
 import keras
+from keras import ops
 
 from keras_bert_lib.layers.initializers import normal
 
@@ -48,7 +49,10 @@ class Pooler(keras.layers.Layer):
 
     def call(self, sequence_output):
         """Returns the pooled output `[b, h]`."""
-        return self.dense(sequence_output[:, 0])
+        # A slice and a reshape, for XNNPACK has no slice that drops a dimension: where there is one
+        # a TFLite file falls apart into two parts.
+        first = ops.reshape(sequence_output[:, :1], (-1, sequence_output.shape[-1]))  # [b, h]
+        return self.dense(first)
 
     def get_config(self):
         """Returns the arguments of the constructor."""

@@ -40,10 +40,11 @@ def write(model):
     _drop_unused_operator_codes(model)
     _merge_buffers(model)
     size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
-    builder = flatbuffers.Builder(size + (1 << 20))
+    # Room for all else, that is mostly scales: to grow, it would have to be copied.
+    builder = flatbuffers.Builder(size + (1 << 23))
     model.buffers = [_AlignedBuffer(buffer.data) for buffer in model.buffers]
     builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
+    return bytes(memoryview(builder.Bytes)[builder.Head() :])
 
 
 def builtin(model, operator):

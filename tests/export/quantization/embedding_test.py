@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_bert_lib.export import tflite_file
+from keras_bert_lib.export import quantization, tflite_file
 from keras_bert_lib.export.quantization import flatbuffer
 from keras_bert_lib.export.quantization.embedding import quantize_embeddings
 from keras_bert_lib.export.quantization.integers import symmetric_rows
@@ -54,3 +54,24 @@ def test_rows_are_what_the_codes_say(shape):
     plain = (codes * scale[:, np.newaxis])[ids]
     error, plain_error = (np.delete(x - table[ids], 3, -1) for x in (found["rows"], plain))
     assert np.square(error).sum() < 0.1 * np.square(plain_error).sum()
+
+
+@pytest.mark.parametrize("mode", ["dynamic_int8", "int8"])
+def test_tied_tables_are_held_once(mode):
+    """The output matrix of a masked LM is its embedding table."""
+    rng = np.random.default_rng(2)
+    table = rng.normal(size=[300, 64]).astype(np.float32)
+    table[:, 3] *= 20
+
+    @tf.function(input_signature=[tf.TensorSpec([1, 6], tf.int32, name="ids")])
+    def function(ids):
+        x = tf.gather(table, ids[0])
+        return {"logits": tf.nn.gelu(x) @ tf.transpose(tf.constant(table))}
+
+    content = convert(serving_default=function)
+    samples = [{"ids": rng.integers(0, 300, [1, 6]).astype(np.int32)} for _ in range(20)]
+    quantized = quantization.quantize(content, mode, samples)
+    assert len(quantized) < len(content) - 2.5 * table.size
+    expected, found = (run(c, **samples[0])["logits"] for c in (content, quantized))
+    error = np.square(found - expected).sum() / np.square(expected).sum()
+    assert error < 1e-3
