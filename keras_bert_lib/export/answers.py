@@ -148,12 +148,15 @@ class EntityAnswers(TaskAnswers):
 
     @property
     def labels(self):
+        """The types of entities."""
         return self.model.entity_types
 
     def of_tokens(self, tokens):
+        """Answers for token ids; see the class."""
         return {"logits": self.model(tokens, training=False)}
 
     def of_texts(self, text, text_pair=None):
+        """Answers for texts; see the class. Entities there is no room for count as cut."""
         windows = self.model.windows(text, self.max_length)
         tokens = model_inputs(windows)
         del tokens["segment_ids"]  # all 0, which is what the model takes for none
@@ -177,9 +180,11 @@ class SpanAnswers(TaskAnswers):
     pairs = True
 
     def of_tokens(self, tokens):
+        """Answers for token ids; see the class."""
         return self.model(tokens, training=False)
 
     def of_texts(self, text, text_pair):
+        """Answers for texts; see the class."""
         windows = self.model.windows(text, text_pair, self.max_length)
         outputs = self.model(model_inputs(windows), training=False)
         num_texts = text.shape[0] or tf.shape(text)[0]
