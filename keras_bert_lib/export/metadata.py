@@ -16,8 +16,7 @@ LABELS = "labels.txt"
 VOCABULARY = "vocab.txt"
 FIELDS = ("name", "description", "author", "license", "version")
 _ENTRY = b"TFLITE_METADATA"  # where a file's metadata stands among its other entries
-# The oldest reader that knows all that is written here: tokenizers came with this version.
-_MIN_PARSER_VERSION = "1.2.1"
+_MIN_PARSER_VERSION = "1.1.0"  # the first that knows tokenizers
 
 _DESCRIPTIONS = {
     "BertClassifier": "Puts a text into one of several classes, or gives it a value.",

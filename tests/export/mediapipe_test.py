@@ -209,3 +209,29 @@ def test_real_weights_and_texts(tasks, shared_data, tmp_path, quantization):
     cosine = (found * model.encode(texts[:200])).sum(-1)
     least = {"none": 0.999999, "float16": 0.9999, "dynamic_int8": 0.998, "int8": 0.98, "int4": 0.95}
     assert cosine.min() > least[quantization]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(
+    ("text", "read_as"),
+    [
+        ("東京film", "東京film"),  # ideographs stand alone,
+        ("fine—x “film”…", "fine—x “film”…"),  # and so does punctuation
+        ("Café", "[UNK]"),  # accents are not stripped,
+        ("E\u0301 dull", "[UNK] dull"),  # however they are written,
+        ("DULL É", "dull [UNK]"),  # and of capital letters A to Z alone are lowered
+        ("a\u00a0b\u3000c", "[UNK]"),  # spaces are those of ASCII
+        ("the\x07 du\u00adll", "[UNK] [UNK]"),  # controls are not dropped
+        ("film [SEP] [MASK]", "film [ sep ] [ mask ]"),  # special tokens are text
+    ],
+)
+def test_what_mediapipe_makes_of_other_texts(models, paths, tasks, text, read_as):
+    """As README says; for the model these are the same."""
+    tokenizer = models["embedder"].tokenizer
+    with tasks.TextEmbedder.create_from_options(
+        options(tasks.TextEmbedderOptions, paths["embedder"])
+    ) as embedder:
+        [found] = embedder.embed(text).embeddings
+    expected = models["embedder"].encode(read_as)
+    np.testing.assert_allclose(found.embedding, expected, atol=1e-6)
+    assert (tokenizer.tokenize([text]) == tokenizer.tokenize([read_as])) == (text == read_as)
