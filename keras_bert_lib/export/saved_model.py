@@ -27,6 +27,9 @@ def saved_model(model, path, max_length=None, pairs=False, overwrite=False):
     What other numbers stand for is listed, one a line, in `assets.extra/labels.txt` and
     `assets.extra/vocab.txt`.
 
+    Texts of a `BertTokenClassifier`, and those that hold the answers of a `BertQuestionAnswerer`,
+    are not cut by `max_length`: they are read in windows of so many tokens that overlap.
+
     Args:
         model: the model of a task, with a tokenizer.
         path: directory to write, such as "serving/1". Written under another name first, so that a

@@ -71,6 +71,9 @@ def tflite(
     its bytes, and a text that fills the last place counts as cut. What is left of a character that
     was cut is dropped. Entities and masks for which there was no room count as cut, too.
 
+    Texts of a `BertTokenClassifier`, and those that hold the answers of a `BertQuestionAnswerer`,
+    are not cut by `max_length`: they are read in windows of so many tokens that overlap.
+
     Args:
         model: the model of a task, with a tokenizer.
         path: file to write.
