@@ -98,11 +98,6 @@ def test_a_metric_that_falls_too_far_fails_and_leaves_the_file(
     assert error.count("\n") == 1
     assert "its accuracy is 0.0000, that of Keras 1.0000: more than 0.01 is lost" in error
     assert run_command("predict", tmp_path / "serving", "the dog")[0] == 0
-    code, _, _ = run_command(
-        *("export", "--model", artifacts["model"], "--output", tmp_path / "serving"),
-        *("--verify", tmp_path / "dev.jsonl", "--max-metric-drop", "1", "--overwrite"),
-    )
-    assert code == 0
 
 
 @pytest.mark.parametrize(
@@ -115,9 +110,16 @@ def test_a_metric_that_falls_too_far_fails_and_leaves_the_file(
                 {"text": "fine", "label": []},
             ],
         ),
-        ("answerer", [{"text": "what", "text_pair": "the film was fine", "label": "film"}]),
-        ("multi_label", [{"text": "the film", "label": "joy|käse"}, {"text": "a", "label": []}]),
-        ("label", [{"text": "the film", "label": 2}, {"text": "dull", "label": 0}]),
+        pytest.param(
+            "answerer",
+            [{"text": "what", "text_pair": "the film was fine", "label": "film"}],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "multi_label",
+            [{"text": "the film", "label": "joy|käse"}, {"text": "a", "label": []}],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_verification_of_other_tasks(run_command, tmp_path, task, rows):
@@ -128,8 +130,7 @@ def test_verification_of_other_tasks(run_command, tmp_path, task, rows):
         *("--verify", tmp_path / "dev.jsonl"),
     )
     assert (code, error) == (0, "")
-    name = {"tagger": "entity F1", "answerer": "exact match", "multi_label": "micro F1"}
-    name = name.get(task, "accuracy")
+    name = {"tagger": "entity F1", "answerer": "exact match", "multi_label": "micro F1"}[task]
     assert re.search(rf"{name}, file / Keras +(\d\.\d+) / \1", out)
 
 

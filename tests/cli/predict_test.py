@@ -119,15 +119,15 @@ def same(found, expected):
     return found == expected
 
 
+QUICK = [("answerer", "model"), ("choice", "model"), ("embedder", "model"), ("tagger", "tflite")]
+
+
 @pytest.mark.parametrize(
     ("task", "kind"),
-    [(task, "model") for task in LINES]
-    + [("tagger", "tflite"), ("answerer", "saved_model")]
-    + [
-        pytest.param(task, kind, marks=pytest.mark.slow)
+    [
+        pytest.param(task, kind, marks=[] if (task, kind) in QUICK else pytest.mark.slow)
         for task in LINES
-        for kind in ("saved_model", "tflite")
-        if (task, kind) not in [("tagger", "tflite"), ("answerer", "saved_model")]
+        for kind in ("model", "saved_model", "tflite")
     ],
 )
 def test_every_task_is_answered(run_command, tmp_path, task, kind):
