@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_bert_lib.layers.initializers import normal
+from keras_bert_lib.layers.shapes import leading_dims
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -50,8 +51,9 @@ class Pooler(keras.layers.Layer):
     def call(self, sequence_output):
         """Returns the pooled output `[b, h]`."""
         # A slice and a reshape, for XNNPACK has no slice that drops a dimension: where there is one
-        # a TFLite file falls apart into two parts.
-        first = ops.reshape(sequence_output[:, :1], (-1, sequence_output.shape[-1]))  # [b, h]
+        # a TFLite file falls apart into two parts. A batch of one is to stay one in its shapes.
+        batch, _ = leading_dims(sequence_output)
+        first = ops.reshape(sequence_output[:, :1], (batch, sequence_output.shape[-1]))  # [b, h]
         return self.dense(first)
 
     def get_config(self):
