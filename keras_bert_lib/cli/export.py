@@ -123,7 +123,7 @@ def run(args):
     native_logs.start_tensorflow()
     with native_logs.hidden():
         from keras_bert_lib import export
-        from keras_bert_lib.export import report_page
+        from keras_bert_lib.export import mediapipe, report_page
 
         if args.report:
             report_page.check_matplotlib()
@@ -146,6 +146,9 @@ def run(args):
                 overwrite=args.overwrite,
             )
     print(f"Wrote {args.output}: {megabytes(args.output)}.")
+    is_for_mediapipe = file_format == "tflite" and args.interface == "mediapipe"
+    if is_for_mediapipe and not model.tokenizer.lowercase:
+        print(f"Warning: {mediapipe.CASED}")  # Its log is hidden with those of TensorFlow.
     failure = _verify(args, model, verified) if verified else None
     if failure:
         sys.stdout.flush()

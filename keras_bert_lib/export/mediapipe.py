@@ -7,6 +7,11 @@ from keras_bert_lib.export.answers import EmbeddingAnswers, LabelAnswers
 
 # The names by which MediaPipe knows the inputs, and ours.
 INPUTS = {"ids": "token_ids", "mask": "padding_mask", "segment_ids": "segment_ids"}
+# Of a model that takes capital letters for other tokens.
+CASED = (
+    "MediaPipe's tokenizer lowercases A to Z, and this model is cased: it will not see the capital "
+    "letters it was trained with. The text interface keeps them."
+)
 
 
 def check(module):
@@ -32,10 +37,7 @@ def check(module):
             "Received: pairs=True"
         )
     if not model.tokenizer.lowercase:
-        logging.warning(
-            "MediaPipe's tokenizer lowercases A to Z, and this model is cased: it will not see the "
-            'capital letters it was trained with. `interface="text"` keeps them.'
-        )
+        logging.warning(CASED)
 
 
 def mediapipe_function(module):

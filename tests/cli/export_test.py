@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import sys
 
 import pytest
@@ -41,6 +42,18 @@ def test_tokens_interface_takes_no_text(run_command, artifacts, tmp_path):
     code, _, error = run_command("predict", tmp_path / "t.tflite", "text")
     assert code == 2
     assert "does not take text" in error
+
+
+def test_cased_models_are_warned_of_for_mediapipe(run_command, artifacts, tmp_path):
+    shutil.copytree(artifacts["model"], tmp_path / "cased")
+    tokenizer = kbl.BertTokenizer.from_pretrained(tmp_path / "cased", lowercase=False)
+    tokenizer.save_pretrained(tmp_path / "cased")
+    options = ("--interface", "mediapipe", "--quantization", "none")
+    for model, warnings in [(artifacts["model"], 0), (tmp_path / "cased", 1)]:
+        output = tmp_path / f"{warnings}.tflite"
+        code, out, _ = run_command("export", "--model", model, "--output", output, *options)
+        assert code == 0
+        assert out.count("Warning: MediaPipe's tokenizer lowercases") == warnings
 
 
 def write_rows(path, rows):
