@@ -21,7 +21,8 @@ def error_by_layer(float_content, quantized_content, samples):
     Returns:
         List of dict, in the order of computation: "name" of the tensor, "operator"
         (EMBEDDING_LOOKUP or FULLY_CONNECTED), "snr_db" (power of the values over that of the
-        errors, in decibels), "cosine" (of the rows, in the mean), "max_error".
+        errors, in decibels; None where there are none), "cosine" (of the rows, in the mean),
+        "max_error".
     """
     layers = _layers(float_content)
     quantized = _indices(quantized_content)
@@ -41,8 +42,8 @@ def error_by_layer(float_content, quantized_content, samples):
             largest[n] = max(largest[n], np.abs(x - y).max())
     rows = []
     for (name, operator, _), (power, error, cosine, count), most in zip(layers, totals, largest):
-        snr = 10 * np.log10(max(power, 1e-30) / max(error, 1e-30))
-        row = {"name": name, "operator": operator, "snr_db": float(snr)}
+        snr = float(10 * np.log10(max(power, 1e-30) / error)) if error else None
+        row = {"name": name, "operator": operator, "snr_db": snr}
         rows.append(row | {"cosine": float(cosine / count), "max_error": float(most)})
     return rows
 

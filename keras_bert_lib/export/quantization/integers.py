@@ -52,6 +52,7 @@ def range_of(low, high, bits):
     return scale, int(np.clip(np.rint(-128 - low / scale), -128, 127))
 
 
-def rounded(x, scale, zero_point):
-    """Returns `x` rounded to the 8-bit codes of a scale and a zero point, as floats."""
-    return (np.clip(np.rint(x / scale) + zero_point, -128, 127) - zero_point) * scale
+def rounded(x, scale, zero_point, bits):
+    """Returns `x` rounded to the codes of a scale and a zero point, as floats."""
+    most = 2 ** (bits - 1)
+    return (np.clip(np.rint(x / scale) + zero_point, -most, most - 1) - zero_point) * scale

@@ -5,6 +5,7 @@ from keras_bert_lib.export.quantization.calibration import statistics
 from keras_bert_lib.export.quantization.dynamic_int8 import quantize_dynamic
 from keras_bert_lib.export.quantization.embedding import quantize_embeddings
 from keras_bert_lib.export.quantization.float16 import quantize_float16
+from keras_bert_lib.export.quantization.int4 import quantize_int4
 from keras_bert_lib.export.quantization.static_integers import quantize_static
 
 MODES = ("none", "float16", "dynamic_int8", "int8", "int16x8", "int4")
@@ -43,8 +44,6 @@ def quantize(content, mode, samples=None):
         return content
     model = flatbuffer.read(content)
     if mode == "int4":
-        from keras_bert_lib.export.quantization.int4 import quantize_int4
-
         quantize_int4(model, samples)
         return flatbuffer.write(model)
     tables = quantize_embeddings(model)

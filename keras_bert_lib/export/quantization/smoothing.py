@@ -63,7 +63,7 @@ def output_factor(weights, seen, x_scale):
     _, scale = symmetric_rows(weights)
     # No finer than what one step of the inputs and of the weights makes.
     factor = np.maximum(np.maximum(-seen.output_low, seen.output_high), x_scale * scale)
-    inputs = rounded(seen.rows, *range_of(seen.input_low, seen.input_high, 8))
+    inputs = rounded(seen.rows, *range_of(seen.input_low, seen.input_high, 8), 8)
     before = np.square(inputs @ rounded_weights(weights).T - outputs).mean()
 
     # Rounding to steps of d adds an error of d^2 / 12 in the mean.

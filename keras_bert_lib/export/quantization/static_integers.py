@@ -12,8 +12,9 @@ from keras_bert_lib.export.quantization import flatbuffer
 from keras_bert_lib.export.quantization.integers import range_of, rounded, symmetric_rows
 from keras_bert_lib.export.quantization.smoothing import input_divisor, output_factor
 
-_STRENGTH = 0.65
-# By bits of the activations: the types of them and of the bias, versions of kernels.
+# By bits of the activations: how much they are smoothed (16 bits leave room for making the weights
+# even instead), the types of them and of the bias, versions of kernels.
+_STRENGTH = {8: 0.65, 16: 0.25}
 _DTYPE = {8: np.int8, 16: np.int16}
 _BIAS_DTYPE = {8: np.int32, 16: np.int64}
 _QUANTIZE_VERSION = {8: 1, 16: 2}
@@ -35,15 +36,17 @@ def quantize_static(model, layers, statistics, bits):
         seen = statistics[buffer]
         graph, op = uses[0]
         weights = flatbuffer.constant(model, graph.tensors[op.inputs[1]])
-        divisor = factor = None
-        if bits == 8:
-            divisor = input_divisor(weights, seen, _STRENGTH, _rounded_inputs)
+
+        def rounded_inputs(seen):
+            scale, zero_point = range_of(seen.input_low, seen.input_high, bits)
+            return rounded(seen.rows, scale, zero_point, bits)
+
+        divisor = input_divisor(weights, seen, _STRENGTH[bits], rounded_inputs)
         if divisor is not None:
             weights = weights * divisor
             seen = seen.divided(divisor)
         x_scale, x_zero = range_of(seen.input_low, seen.input_high, bits)
-        if bits == 8:
-            factor = output_factor(weights, seen, x_scale)
+        factor = output_factor(weights, seen, x_scale) if bits == 8 else None
         low, high = seen.output_low, seen.output_high
         if factor is not None:
             weights = weights / factor[:, np.newaxis]
@@ -64,37 +67,24 @@ def quantize_static(model, layers, statistics, bits):
             x, y = op.inputs[0], op.outputs[0]
             x_codes = _codes_like(graph, x, bits, x_scale, x_zero)
             y_codes = _codes_like(graph, y, bits, y_scale, y_zero)
-            quantize = flatbuffer.operator(
-                model,
-                schema.BuiltinOperator.QUANTIZE,
-                [x],
-                [x_codes],
-                version=_QUANTIZE_VERSION[bits],
-            )
+            code, version = schema.BuiltinOperator.QUANTIZE, _QUANTIZE_VERSION[bits]
+            before = [flatbuffer.operator(model, code, [x], [x_codes], version=version)]
+
             name = graph.tensors[op.inputs[1]].name.decode()
             w = flatbuffer.add_constant(model, graph, name, codes, flatbuffer.per_channel(scale))
-            bias_quantization = flatbuffer.per_channel(x_scale * scale)
-            b = flatbuffer.add_constant(model, graph, f"{name} bias", bias, bias_quantization)
+            quantization = flatbuffer.per_channel(x_scale * scale)
+            b = flatbuffer.add_constant(model, graph, f"{name} bias", bias, quantization)
             op.inputs, op.outputs = np.array([x_codes, w, b]), np.array([y_codes])
             flatbuffer.set_version(model, op, _PER_CHANNEL_VERSION)
-            after = []
-            small = y if factor is None else flatbuffer.like(graph, y, np.float32)
-            dequantize = flatbuffer.operator(
-                model,
-                schema.BuiltinOperator.DEQUANTIZE,
-                [y_codes],
-                [small],
-                version=_DEQUANTIZE_VERSION[bits],
-            )
+
+            y_floats = y if factor is None else flatbuffer.like(graph, y, np.float32)
+            code, version = schema.BuiltinOperator.DEQUANTIZE, _DEQUANTIZE_VERSION[bits]
+            after = [flatbuffer.operator(model, code, [y_codes], [y_floats], version=version)]
             if factor is not None:
-                after = [flatbuffer.multiply(model, graph, small, factor, y)]
-            flatbuffer.replace(graph, op, [quantize, op, dequantize, *after])
+                after.append(flatbuffer.multiply(model, graph, y_floats, factor, y))
+            flatbuffer.replace(graph, op, [*before, op, *after])
 
 
 def _codes_like(graph, tensor, bits, scale, zero_point):
     quantization = flatbuffer.per_tensor(scale, zero_point)
     return flatbuffer.like(graph, tensor, _DTYPE[bits], quantization)
-
-
-def _rounded_inputs(seen):
-    return rounded(seen.rows, *range_of(seen.input_low, seen.input_high, 8))

@@ -33,4 +33,4 @@ def test_rows(network, network_file):
 def test_no_error(network, network_file):
     rows = quantization.error_by_layer(network_file, network_file, [network.sample(0)])
     assert len(rows) == 4
-    assert all(row["max_error"] == 0 for row in rows)
+    assert all(row["max_error"] == 0 and row["snr_db"] is None for row in rows)
