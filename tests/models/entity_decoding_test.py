@@ -120,7 +120,7 @@ def test_each_piece_of_a_long_text_is_taken_once():
     assert rows[1][kept[1]].tolist() == [4, 5, 6]  # in the middle of its window
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([BIO, IOBES, BILOU, PLAIN]))
 def test_words_one_by_one(seed, labels):
     rng = np.random.default_rng(seed)
