@@ -134,8 +134,8 @@ def _choice(stream, first, masks):
         tokens.append(len(_tokens(x, mask)))
     if sum(tokens) < _FEWEST_TOKENS:
         raise ValueError(
-            "`calibration_texts` must hold more text for int4: 1,000 texts are good, 200 will do. "
-            f"Received: {len(masks)} texts of {sum(tokens)} tokens in all"
+            f"`calibration_texts` must have {_FEWEST_TOKENS} tokens or more for int4; 1,000 texts "
+            f"are good, 200 will do. Received: {len(masks)} texts of {sum(tokens)} tokens in all"
         )
     share = min(1, _MOST_TOKENS / sum(tokens), _MOST_ROWS / sum(rows))
     number = max(1, int(len(masks) * share))

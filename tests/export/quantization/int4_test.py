@@ -8,7 +8,7 @@ from tensorflow.lite.python import schema_py_generated as schema
 
 import keras_bert_lib as kbl
 from keras_bert_lib.export import quantization, stock_runtime, tflite_file
-from keras_bert_lib.export.quantization import flatbuffer, gptq, integers
+from keras_bert_lib.export.quantization import flatbuffer, gptq
 from tests.export.conftest import make_text
 from tests.export.quantization.conftest import convert, partitions, run
 
@@ -141,8 +141,10 @@ def test_the_runtime_computes_what_the_codes_say():
 
 def as_the_runtime_takes(x):
     """Returns inputs `[rows, size]`, each row rounded to the 8 bits of its range."""
-    ranges = [integers.range_of(row.min(), row.max(), 8) for row in x]
-    return np.stack([integers.rounded(row, *codes) for row, codes in zip(x, ranges)])
+    low = np.minimum(x.min(axis=1, keepdims=True), 0)
+    scale = (np.maximum(x.max(axis=1, keepdims=True), 0) - low) / np.float32(255)
+    zero = np.rint(-128 - low / scale)
+    return (np.clip(np.rint(x / scale) + zero, -128, 127) - zero) * scale
 
 
 def biases_of(content):
