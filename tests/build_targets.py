@@ -18,6 +18,7 @@ DISTRIBUTIONS = {"absl": "absl_py", "google": "protobuf", "yaml": "pyyaml"}
 OPTIONAL = {
     "kagglehub",
     "keras_hub",
+    "mediapipe",
     "official",
     "onnxruntime",
     "tensorflow_text",

@@ -8,9 +8,9 @@ import zipfile
 
 from tensorflow.lite.python import schema_py_generated as schema
 
-from keras_bert_lib import __version__
 from keras_bert_lib.export import metadata_schema
 from keras_bert_lib.export.quantization import flatbuffer
+from keras_bert_lib.version import __version__
 
 LABELS = "labels.txt"
 VOCABULARY = "vocab.txt"
