@@ -428,6 +428,7 @@ def print_sizes(folder):
     import keras
 
     import keras_bert_lib as kbl
+    from keras_bert_lib.export.operators import count_partitions
 
     texts = examples()[:64]
     vocabulary = GLUE.parent / "vocab" / "bert-base-uncased" / "vocab.txt"
@@ -442,11 +443,9 @@ def print_sizes(folder):
         for quantization in QUANTIZATIONS:
             path = folder / f"{size}-{quantization}.tflite"
             kbl.export.tflite(model, path, quantization=quantization, calibration_texts=texts)
-            partitions = "?"
-            print(
-                f"| {size} | {quantization} | {path.stat().st_size / 1e6:.1f} | {partitions} |",
-                flush=True,
-            )
+            partitions = len(count_partitions(path)[0]["partitions"])
+            megabytes = path.stat().st_size / 1e6
+            print(f"| {size} | {quantization} | {megabytes:.1f} | {partitions} |", flush=True)
 
 
 if __name__ == "__main__":
