@@ -25,6 +25,9 @@ class InputStatistics:
     reaches the same place through all that has been quantized before it, in 8 bits as the runtime
     will quantize it.
 
+    A text of four tokens counts half as much as one of sixteen, not a quarter: each text has one
+    answer, but its tokens also stand for those of texts to come.
+
     Args:
         size: int, values of an input.
 
@@ -34,6 +37,7 @@ class InputStatistics:
 
     def __init__(self, size):
         self.rows = 0
+        self._weight = 0.0  # of all rows together
         self._second_moment = np.zeros([size, size])  # of the rounded stream
         self._cross_moment = np.zeros([size, size])  # of exact - rounded, and rounded
         self._exact_sum = np.zeros(size)
@@ -41,8 +45,9 @@ class InputStatistics:
         self._waiting, self._waiting_rows = [], 0
 
     def add(self, exact, rounded):
-        """Takes in inputs `[rows, size]` of both streams, float32 both."""
-        self._waiting.append((exact, rounded))
+        """Takes in the inputs `[rows, size]` of one text in both streams, float32 both."""
+        weights = np.full([len(exact), 1], max(len(exact), 1) ** -0.5, np.float32)
+        self._waiting.append((exact, rounded, weights))
         self._waiting_rows += len(exact)
         self.rows += len(exact)
         if self._waiting_rows >= _ROWS:
@@ -51,29 +56,31 @@ class InputStatistics:
     def _take_in(self):
         if not self._waiting:
             return
-        exact, rounded = (np.concatenate(x) for x in zip(*self._waiting))
+        exact, rounded, weights = (np.concatenate(x) for x in zip(*self._waiting))
         self._waiting, self._waiting_rows = [], 0
         rounded = rounded_rows(rounded)
+        self._weight += weights.sum(dtype=np.float64)
+        self._exact_sum += (weights * exact).sum(axis=0, dtype=np.float64)
+        self._rounded_sum += (weights * rounded).sum(axis=0, dtype=np.float64)
+        exact, rounded = np.sqrt(weights) * exact, np.sqrt(weights) * rounded
         self._second_moment += rounded.T @ rounded
         self._cross_moment += (exact - rounded).T @ rounded
-        self._exact_sum += exact.sum(axis=0, dtype=np.float64)
-        self._rounded_sum += rounded.sum(axis=0, dtype=np.float64)
 
     def second_moment(self):
-        """Returns the mean of `x x^T` of rounded inputs, float64 `[size, size]`."""
+        """Returns the weighted mean of `x x^T` of rounded inputs, float64 `[size, size]`."""
         self._take_in()
-        return self._second_moment / self.rows
+        return self._second_moment / self._weight
 
     def cross_moment(self):
-        """Returns the mean of `(exact - rounded) rounded^T`, float64 `[size, size]`."""
+        """Returns that of `(exact - rounded) rounded^T`, float64 `[size, size]`."""
         self._take_in()
-        return self._cross_moment / self.rows
+        return self._cross_moment / self._weight
 
     def bias_shift(self, weights, rounded_weights):
         """Returns what to add to the bias so that no output is off on average, float32 `[out]`."""
         self._take_in()
         shift = weights @ self._exact_sum - rounded_weights @ self._rounded_sum
-        return (shift / self.rows).astype(np.float32)
+        return (shift / self._weight).astype(np.float32)
 
 
 def quantize_matrix(weights, statistics, block_size):
