@@ -88,8 +88,8 @@ def read_texts(path):
 
 
 def examples():
-    """Returns the texts to calibrate on: long enough to be sentences, spread over the file."""
-    texts = [text for text in read_texts(FLAGS.train)[0] if len(text.split()) >= 6]
+    """Returns the texts to calibrate on, of all lengths, spread over the file."""
+    texts = read_texts(FLAGS.train)[0]
     return [texts[i] for i in np.random.default_rng(1).permutation(len(texts))[:EXAMPLES]]
 
 
