@@ -196,3 +196,25 @@ def test_windows_give_what_one_long_window_gives_for_short_texts(models):
 def test_of_no_texts(models):
     assert models["tagger"].predict_text([]) == []
     assert models["answerer"].predict_text([], []) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["float16", "dynamic_int8", "int8", "int16x8", "int4"])
+@pytest.mark.parametrize("task", ["tagger", "answerer"])
+def test_every_quantization_cuts_the_same_words(models, files, tmp_path, task, mode):
+    if task == "tagger":
+        texts = [make_tagged(seed)[0] for seed in range(20_000, 20_100)]
+        columns = ([text for text, _ in TAGGED],)
+    else:
+        texts = [make_question(seed)[:2] for seed in range(20_000, 20_100)]
+        columns = tuple(zip(*(row[:2] for row in QUESTIONS)))
+    path, exact = tmp_path / "file.tflite", files / f"{task}.tflite"
+    kbl.export.tflite(models[task], path, mode, max_bytes=MAX_BYTES, calibration_texts=texts)
+    added = set(tflite_file.operators(path.read_bytes()))
+    added -= set(tflite_file.operators(exact.read_bytes()))
+    assert added <= {"EMBEDDING_LOOKUP", "DEQUANTIZE", "QUANTIZE"}  # built in, all of them
+    same = []
+    for row, expected in zip(run(path, *columns), run(exact, *columns)):
+        places = [name for name, x in expected.items() if x.dtype == np.int32]
+        same.append(all(np.array_equal(row[name], expected[name]) for name in places))
+    assert np.mean(same) >= (0.8 if mode == "int4" else 0.95)
