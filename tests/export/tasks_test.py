@@ -158,8 +158,8 @@ def test_every_quantization_runs(phone_files, task, mode):
         for x in (exact, content)
     ]
     # Random weights of this scale are the hardest to quantize; what 4 bits leave of so small a
-    # model is not much, but numbers.
-    bound = {"float16": 0.03, "dynamic_int8": 0.2, "int8": 0.3, "int16x8": 0.1, "int4": 3.0}[mode]
+    # model is not much, but numbers. float16 has embeddings of 8 bits, too.
+    bound = {"float16": 0.06, "dynamic_int8": 0.2, "int8": 0.3, "int16x8": 0.1, "int4": 3.0}[mode]
     for sample in samples:
         expected, found = (runner(**sample) for runner in runners)
         for name, x in expected.items():
