@@ -27,7 +27,7 @@ Right answers for --verify: a label; several parted by "|", or a list in .jsonl;
 entities a list of {"start", "end", "label"} in .jsonl; an answer; the index of a choice. Exit code
 1 says that the file was written, and that it lost more than --max-metric-drop.
 """
-IF_INTERRUPTED = "A file that it named above is complete; else run the same command again."
+IF_INTERRUPTED = "Files are written whole or not at all; run the same command again."
 
 CALIBRATED = ("int8", "int16x8", "int4")
 _METADATA = ("name", "description", "author", "license")

@@ -6,9 +6,8 @@ import tempfile
 from pathlib import Path
 
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow.lite.python import schema_py_generated as schema
 
-from keras_bert_lib.export import stock_runtime
+from keras_bert_lib.export import stock_runtime, tflite_file
 from keras_bert_lib.export.quantization import flatbuffer
 
 
@@ -24,10 +23,7 @@ def count_operators(path):
         graph = proto.meta_graphs[0].graph_def
         nodes = [*graph.node, *(node for f in graph.library.function for node in f.node_def)]
         return dict(collections.Counter(node.op for node in nodes).most_common())
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items()}
-    file = flatbuffer.read(path.read_bytes())
-    codes = [flatbuffer.builtin(file, op) for graph in file.subgraphs for op in graph.operators]
-    return dict(collections.Counter(names[code] for code in codes).most_common())
+    return tflite_file.count_operators(path.read_bytes())
 
 
 def count_partitions(path):

@@ -1,7 +1,6 @@
 """Writes a model as a TFLite file that takes text."""
 
 import json
-import os
 import tempfile
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import tensorflow as tf
 from keras_bert_lib.export import delegate_ops, mediapipe, tflite_file
 from keras_bert_lib.export import metadata as tflite_metadata
 from keras_bert_lib.export.calibration_samples import calibration_samples
+from keras_bert_lib.export.files import write_file
 from keras_bert_lib.export.quantization import MODES, NEED_SAMPLES, error_by_layer, quantize
 from keras_bert_lib.export.quantization.pseudo_texts import pseudo_texts
 from keras_bert_lib.export.saved_model import write_saved_model
@@ -175,21 +175,11 @@ def tflite(
     # Where the answers to token ids are logits, their labels are the model's own.
     labels = module.answers.labels if interface == "text" else getattr(model, "labels", [])
     content = tflite_metadata.attach(content, model, labels, metadata)
-    _write(path, content)
+    write_file(path, content)
     if error_report is not None:
         layers = error_by_layer(exact, content, samples)
         report = {"quantization": quantization, "texts": len(samples), "layers": layers}
-        _write(Path(error_report), (json.dumps(report, indent=2) + "\n").encode())
-
-
-def _write(path, content):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_file(error_report, (json.dumps(report, indent=2) + "\n").encode())
 
 
 def _check_choice(name, value, choices):

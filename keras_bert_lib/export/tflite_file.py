@@ -1,29 +1,38 @@
 """Reads the operators of TFLite files."""
 
+import collections
+
 from tensorflow.lite.python import schema_py_generated as schema
 
+from keras_bert_lib.export.quantization import flatbuffer
 
-def operators(content):
-    """Returns the operators of a TFLite file.
+_NAMES = {code: name for name, code in vars(schema.BuiltinOperator).items()}
+
+
+def count_operators(content):
+    """Returns how often each operator stands in a TFLite file.
 
     Args:
         content: bytes of the file.
 
     Returns:
-        Sorted list of str: names of the built-in operators, and "CUSTOM:name" of any other.
+        Dict, most first: names of the built-in operators, and "CUSTOM:name" of any other.
     """
-    model = schema.Model.GetRootAs(content)
-    names = {
-        code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)
-    }
-    found = set()
-    for i in range(model.OperatorCodesLength()):
-        operator = model.OperatorCodes(i)
-        # Files from before schema 3a hold the code in the older, 8-bit field.
-        code = max(operator.BuiltinCode(), operator.DeprecatedBuiltinCode())
-        name = names[code]
-        found.add(f"CUSTOM:{operator.CustomCode().decode()}" if name == "CUSTOM" else name)
-    return sorted(found)
+    model = flatbuffer.read(content)
+
+    def name(operator):
+        code = flatbuffer.builtin(model, operator)
+        if code == schema.BuiltinOperator.CUSTOM:
+            return f"CUSTOM:{model.operatorCodes[operator.opcodeIndex].customCode.decode()}"
+        return _NAMES[code]
+
+    names = (name(operator) for graph in model.subgraphs for operator in graph.operators)
+    return dict(collections.Counter(names).most_common())
+
+
+def operators(content):
+    """Returns the sorted names of the operators of a TFLite file; see `count_operators`."""
+    return sorted(count_operators(content))
 
 
 def check_builtin_only(content):

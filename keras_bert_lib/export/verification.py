@@ -3,9 +3,8 @@
 import dataclasses
 import json
 import math
-import os
-from pathlib import Path
 
+from keras_bert_lib.export.files import write_file
 from keras_bert_lib.export.verification_error import VerificationError
 
 # Of each task: what it means that answers agree, and the name of its metric.
@@ -110,7 +109,8 @@ class Verification:
             shown = ", ".join(f"{row['tokens']}: {row['milliseconds']:.2f}" for row in times)
             rows.append((f"ms by tokens, {_threads(threads)}", shown))
         kinds, count = len(self.operators), sum(self.operators.values())
-        builtin = ", all built in" if self.partitions else ""
+        is_builtin = not any(name.startswith("CUSTOM:") for name in self.operators)
+        builtin = ", all built in" if self.partitions and is_builtin else ""
         rows.append(("operators", f"{count:,} of {kinds} kinds{builtin}"))
         for row in self.partitions:
             name = f" of {row['signature']}" if len(self.partitions) > 1 else ""
@@ -170,7 +170,8 @@ class Verification:
         """
         content = {"agreement_name": self.agreement_name, "metric_name": self.metric_name}
         content = dataclasses.asdict(self) | content
-        write_text(path, json.dumps(_plain(content), ensure_ascii=False, indent=1) + "\n")
+        text = json.dumps(_plain(content), ensure_ascii=False, indent=1) + "\n"
+        write_file(path, text.encode())
 
     def save_html(self, path):
         """Writes one page with the figures and plots of them, which needs nothing else.
@@ -183,7 +184,7 @@ class Verification:
         """
         from keras_bert_lib.export import report_page
 
-        write_text(path, report_page.make(self))
+        write_file(path, report_page.make(self).encode())
 
 
 def _threads(number):
@@ -203,15 +204,3 @@ def _plain(value):
     if hasattr(value, "item"):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def write_text(path, text):
-    """Writes a file under another name first, so that half of it never stands there."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -1,3 +1,4 @@
+import argparse
 import json
 import os
 import re
@@ -7,6 +8,8 @@ import sys
 import pytest
 
 import keras_bert_lib as kbl
+from keras_bert_lib.cli import export
+from keras_bert_lib.export import quantization
 from tests.export.task_models import make_model
 
 
@@ -30,6 +33,15 @@ def test_exported_file_answers_and_is_verified(run_command, artifacts, tmp_path,
     )
     assert code == 2
     assert "--overwrite" in error
+
+
+def test_quantizations_are_those_of_the_library():
+    # The command names them without it, for --help is not to wait for TensorFlow.
+    parser = argparse.ArgumentParser()
+    export.add_arguments(parser)
+    (choices,) = [a.choices for a in parser._actions if "--quantization" in a.option_strings]
+    assert choices == quantization.MODES
+    assert export.CALIBRATED == quantization.NEED_SAMPLES
 
 
 def test_tokens_interface_takes_no_text(run_command, artifacts, tmp_path):

@@ -1,14 +1,12 @@
 """What a float file computes inside, on texts."""
 
 import dataclasses
-import tempfile
-from pathlib import Path
 
 import numpy as np
 from tensorflow.lite.python import schema_py_generated as schema
 
-from keras_bert_lib.export import stock_runtime
 from keras_bert_lib.export.quantization import flatbuffer
+from keras_bert_lib.export.quantization.interpreter import make_interpreter
 
 _SIGNATURE = "serving_default"
 _ROWS = 512  # as many of a layer's inputs are kept
@@ -90,19 +88,16 @@ def activations(content, tensors, samples):
     for i in tensors:
         name = f"tensor {i}".encode()
         signature.outputs.append(schema.TensorMapT(name=name, tensorIndex=i))
-    with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory, "probe.tflite")
-        path.write_bytes(flatbuffer.write(model))
-        run = stock_runtime.make_interpreter(path).get_signature_runner(_SIGNATURE)
-        for sample in samples:
-            outputs = run(**sample)
-            values = {i: outputs[f"tensor {i}"] for i in tensors}
-            masks = [x.reshape(-1) != 0 for name, x in sample.items() if name.endswith("mask")]
-            for mask in masks:
-                for i, x in values.items():
-                    if x.ndim == 2 and len(x) == len(mask):
-                        values[i] = x[mask]
-            yield values
+    run = make_interpreter(flatbuffer.write(model)).get_signature_runner(_SIGNATURE)
+    for sample in samples:
+        outputs = run(**sample)
+        values = {i: outputs[f"tensor {i}"] for i in tensors}
+        masks = [x.reshape(-1) != 0 for name, x in sample.items() if name.endswith("mask")]
+        for mask in masks:
+            for i, x in values.items():
+                if x.ndim == 2 and len(x) == len(mask):
+                    values[i] = x[mask]
+        yield values
 
 
 def signature_of(model):

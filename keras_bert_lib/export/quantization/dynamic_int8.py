@@ -4,7 +4,6 @@ from keras_bert_lib.export.quantization import flatbuffer
 from keras_bert_lib.export.quantization.integers import rounded_rows, symmetric_rows
 from keras_bert_lib.export.quantization.smoothing import input_divisor
 
-_PER_CHANNEL_VERSION = 12
 _STRENGTH = 0.5
 
 
@@ -36,7 +35,7 @@ def quantize_dynamic(model, layers, statistics, divisors=None):
             name = graph.tensors[op.inputs[1]].name.decode()
             quantization = flatbuffer.per_channel(scale)
             op.inputs[1] = flatbuffer.add_constant(model, graph, name, codes, quantization)
-            flatbuffer.set_version(model, op, _PER_CHANNEL_VERSION)
+            flatbuffer.set_version(model, op, flatbuffer.PER_CHANNEL_VERSION)
 
 
 def _rounded_inputs(seen):

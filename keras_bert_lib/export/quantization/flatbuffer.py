@@ -23,6 +23,10 @@ _TYPES = {
 }
 _CODES = {dtype: code for code, dtype in _TYPES.items()}
 _ALIGNMENT = 16  # bytes; kernels may load 128 bits at once
+# Of FULLY_CONNECTED; older kernels take scales for each channel, and use the first for all.
+PER_CHANNEL_VERSION = 12
+# Matrices with fewer outputs are heads. Their answers want all digits, and they take no room.
+_FEWEST_OUTPUTS = 32
 
 
 def read(content):
@@ -182,18 +186,17 @@ def per_tensor(scale, zero_point=0):
     )
 
 
-def per_channel(scale, dimension=0):
-    """Returns the quantization of symmetric codes, whose zero is 0.
+def per_channel(scale):
+    """Returns the quantization of symmetric codes, whose zero is 0, by a scale for each row.
 
     Args:
-        scale: float array `[channels]`.
-        dimension: int, the dimension of the tensor that the channels are.
+        scale: float array `[rows]`.
     """
     scale = np.atleast_1d(np.asarray(scale, np.float32))
     return schema.QuantizationParametersT(
         scale=scale,
         zeroPoint=np.zeros(len(scale), np.int64),
-        quantizedDimension=dimension,
+        quantizedDimension=0,
     )
 
 
@@ -213,6 +216,15 @@ def dense_layers(model):
             if weights.type == schema.TensorType.FLOAT32 and constant(model, weights) is not None:
                 layers.setdefault(weights.buffer, []).append((graph, op))
     return layers
+
+
+def large_layers(model):
+    """Returns those of `dense_layers` that are no heads: what is worth fewer bits."""
+    return {
+        buffer: uses
+        for buffer, uses in dense_layers(model).items()
+        if shape_of(uses[0][0].tensors[uses[0][1].inputs[1]])[0] >= _FEWEST_OUTPUTS
+    }
 
 
 def bias_of(model, graph, operator, size):

@@ -247,13 +247,6 @@ def pack(codes):
     return nibbles[0::2] | (nibbles[1::2] << 4)
 
 
-def unpack(data, shape):
-    """Returns the int8 codes of `shape` that `pack` made `data` of."""
-    data = np.asarray(data, np.uint8)
-    nibbles = np.stack([data & 15, data >> 4], axis=-1).reshape(-1)[: np.prod(shape)]
-    return ((nibbles ^ 8).astype(np.int8) - 8).reshape(shape)
-
-
 def _of_columns(scales, columns):
     """Returns the scale of each weight `[rows, columns]`."""
     return np.repeat(scales, columns // scales.shape[1], axis=1)

@@ -20,12 +20,10 @@ from keras_bert_lib.export.quantization.stream import Stream
 _WEIGHT_BLOCK = 128
 _EMBEDDING_BLOCK = 32
 _BLOCK_UNIT = 32  # blocks are multiples of it, for XNNPACK
-_FEWEST_OUTPUTS = 32  # of a matrix that is worth it
 _FEWEST_TOKENS = 500
 _ENOUGH_TOKENS = 4000
 _MOST_TOKENS = 1 << 15
 _MOST_ROWS = 1 << 16  # tokens and padding
-_VERSION = 12  # of FULLY_CONNECTED, with a scale for each channel
 
 
 def quantize_int4(model, samples):
@@ -45,7 +43,7 @@ def quantize_int4(model, samples):
         ValueError: if the samples have too few tokens.
     """
     exact = copy.deepcopy(model, {id(buffer): buffer for buffer in model.buffers})
-    uses, exact_uses = _layers(model), _layers(exact)
+    uses, exact_uses = flatbuffer.large_layers(model), flatbuffer.large_layers(exact)
     tables = embedding_tables(model)
     quantize_embeddings(model, _add_table)
     signature = signature_of(model)
@@ -84,16 +82,6 @@ def quantize_int4(model, samples):
                 _use(model, layer[buffer], *gptq.quantize_matrix(weights, statistics, block_size))
         progress.add(1)
     quantize_dynamic(model, uses, {})  # those of other graphs only
-
-
-def _layers(model):
-    """Returns those of `flatbuffer.dense_layers` that are no heads, which take no room."""
-    layers = flatbuffer.dense_layers(model)
-    return {
-        buffer: uses
-        for buffer, uses in layers.items()
-        if flatbuffer.shape_of(uses[0][0].tensors[uses[0][1].inputs[1]])[0] >= _FEWEST_OUTPUTS
-    }
 
 
 def _in_order(layers, graph):
@@ -160,7 +148,7 @@ def _use(model, uses, codes, scales, shift):
         op.inputs = np.array(
             [op.inputs[0], _add(model, graph, name, codes, scales), bias], np.int32
         )
-        flatbuffer.set_version(model, op, _VERSION)
+        flatbuffer.set_version(model, op, flatbuffer.PER_CHANNEL_VERSION)
         op.builtinOptions.asymmetricQuantizeInputs = True
 
 

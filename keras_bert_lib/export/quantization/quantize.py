@@ -10,8 +10,6 @@ from keras_bert_lib.export.quantization.static_integers import quantize_static
 
 MODES = ("none", "float16", "dynamic_int8", "int8", "int16x8", "int4")
 NEED_SAMPLES = ("int8", "int16x8", "int4")
-# Matrices with fewer outputs are heads. Their answers want all digits, and they take no room.
-_FEWEST_OUTPUTS = 32
 
 
 def quantize(content, mode, samples=None):
@@ -50,11 +48,7 @@ def quantize(content, mode, samples=None):
     if mode == "float16":
         quantize_float16(model)
         return flatbuffer.write(model)
-    layers = {
-        buffer: uses
-        for buffer, uses in flatbuffer.dense_layers(model).items()
-        if _outputs(uses) >= _FEWEST_OUTPUTS
-    }
+    layers = flatbuffer.large_layers(model)
     seen = statistics(content, samples) if samples else {}
     static = {}
     if mode in ("int8", "int16x8"):
@@ -64,8 +58,3 @@ def quantize(content, mode, samples=None):
     dynamic = {b: uses for b, uses in layers.items() if b not in static}
     quantize_dynamic(model, dynamic, seen, tables)
     return flatbuffer.write(model)
-
-
-def _outputs(uses):
-    graph, op = uses[0]
-    return flatbuffer.shape_of(graph.tensors[op.inputs[1]])[0]

@@ -19,8 +19,6 @@ _DTYPE = {8: np.int8, 16: np.int16}
 _BIAS_DTYPE = {8: np.int32, 16: np.int64}
 _QUANTIZE_VERSION = {8: 1, 16: 2}
 _DEQUANTIZE_VERSION = {8: 2, 16: 3}
-# Older kernels take scales for each channel, and use the first for all.
-_PER_CHANNEL_VERSION = 12
 
 
 def quantize_static(model, layers, statistics, bits):
@@ -75,7 +73,7 @@ def quantize_static(model, layers, statistics, bits):
             quantization = flatbuffer.per_channel(x_scale * scale)
             b = flatbuffer.add_constant(model, graph, f"{name} bias", bias, quantization)
             op.inputs, op.outputs = np.array([x_codes, w, b]), np.array([y_codes])
-            flatbuffer.set_version(model, op, _PER_CHANNEL_VERSION)
+            flatbuffer.set_version(model, op, flatbuffer.PER_CHANNEL_VERSION)
 
             y_floats = y if factor is None else flatbuffer.like(graph, y, np.float32)
             code, version = schema.BuiltinOperator.DEQUANTIZE, _DEQUANTIZE_VERSION[bits]

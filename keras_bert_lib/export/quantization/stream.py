@@ -2,12 +2,11 @@
 
 import copy
 import os
-import warnings
 
 import numpy as np
-import tensorflow as tf
 
 from keras_bert_lib.export.quantization import flatbuffer
+from keras_bert_lib.export.quantization.interpreter import make_interpreter
 
 _MOST_THREADS = 4  # more do not make the small products of single texts faster
 
@@ -81,11 +80,7 @@ class _Piece:
         model.signatureDefs = model.metadata = model.metadataBuffer = None
         model.buffers = list(model.buffers)
         threads = min(os.cpu_count() or 1, _MOST_THREADS)
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message=".*tf.lite.Interpreter is deprecated")
-            self._interpreter = tf.lite.Interpreter(
-                model_content=flatbuffer.write(model), num_threads=threads
-            )
+        self._interpreter = make_interpreter(flatbuffer.write(model), threads)
         self._places = [x["index"] for x in self._interpreter.get_input_details()]
         self._results = [x["index"] for x in self._interpreter.get_output_details()]
         self._shapes = None

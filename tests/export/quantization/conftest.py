@@ -80,3 +80,9 @@ def network():
 @pytest.fixture(scope="session")
 def network_file(network):
     return network.convert()
+
+
+def unpack(data, shape):
+    """Returns the int8 codes of `shape` that `gptq.pack` made `data` of."""
+    nibbles = np.stack([data & 15, data >> 4], axis=-1).reshape(-1)[: np.prod(shape)]
+    return ((nibbles ^ 8).astype(np.int8) - 8).reshape(shape)

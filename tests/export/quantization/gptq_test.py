@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from keras_bert_lib.export.quantization import gptq, integers
+from tests.export.quantization.conftest import unpack
 
 
 def correlated_inputs(rows, size, seed=0):
@@ -168,7 +169,7 @@ def test_codes_are_packed_two_a_byte(shape):
     data = gptq.pack(codes)
     assert data.dtype == np.uint8
     assert len(data) == -(-codes.size // 2)
-    np.testing.assert_array_equal(gptq.unpack(data, shape), codes)
+    np.testing.assert_array_equal(unpack(data, shape), codes)
 
 
 def test_the_first_code_is_in_the_low_bits():

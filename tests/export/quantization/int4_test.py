@@ -10,7 +10,7 @@ import keras_bert_lib as kbl
 from keras_bert_lib.export import quantization, stock_runtime, tflite_file
 from keras_bert_lib.export.quantization import flatbuffer, gptq
 from tests.export.conftest import make_text
-from tests.export.quantization.conftest import convert, partitions, run
+from tests.export.quantization.conftest import convert, partitions, run, unpack
 
 VOCABULARY = 200
 
@@ -74,7 +74,7 @@ def int4_tensors(content):
         types[tensor.buffer] = tensor.type
         if tensor.type != schema.TensorType.INT4:
             continue
-        codes = gptq.unpack(data, tensor.shape)
+        codes = unpack(data, tensor.shape)
         details = tensor.quantization.details
         if details is None:
             scales = tensor.quantization.scale[:, np.newaxis]
