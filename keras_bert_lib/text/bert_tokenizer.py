@@ -96,6 +96,9 @@ class BertTokenizer(keras.layers.Layer):
         max_length: int, most tokens in a row; longer texts are cut.
         truncation: how pairs are cut: "longest_first", "only_first", "only_second" (each as in
             Hugging Face; the other text is cut only where it alone is too long), or "round_robin".
+            "head_and_tail" cuts the middle out, of single texts too: what is left is the first
+            quarter from a text's head and the rest from its tail; of pairs as much of each as by
+            "longest_first".
         padding: "longest" pads to the longest row of the batch, "max_length" to that;
             "do_not_pad" gives ragged tensors.
         pad_to_multiple_of: int or None. Rounds the length of padded rows up, past `max_length` if

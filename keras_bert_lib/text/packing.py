@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-TRUNCATIONS = ("longest_first", "only_first", "only_second", "round_robin")
+TRUNCATIONS = ("longest_first", "only_first", "only_second", "round_robin", "head_and_tail")
 
 
 class Rows(NamedTuple):
@@ -16,6 +16,9 @@ class Rows(NamedTuple):
     pair_lengths: tf.Tensor | None
     text_index: tf.Tensor | None  # the text that a row is a window of; without windows None
     truncated: tf.Tensor  # 1 where pieces were left out
+    # Pieces left out from the middle; None where what is left out is the end.
+    gaps: tf.Tensor | None = None
+    pair_gaps: tf.Tensor | None = None
 
 
 def truncate_pair(first, second, budget, truncation):
@@ -27,7 +30,8 @@ def truncate_pair(first, second, budget, truncation):
         budget: int: most pieces the two may have together.
         truncation: one of `TRUNCATIONS`. "longest_first" is that of Hugging Face `tokenizers`,
             "round_robin" that of `tf_text.RoundRobinTrimmer`. "only_first" and "only_second" leave
-            the other text as it is, unless it alone is too long.
+            the other text as it is, unless it alone is too long. "head_and_tail" leaves as many
+            pieces of each as "longest_first".
 
     Returns:
         The two, int32 `[batch]`.
@@ -75,7 +79,8 @@ def lay_out(lengths, pair_lengths, max_length, truncation="longest_first", strid
         budget = max_length - 2
         if stride is None:
             kept = tf.minimum(lengths, budget)
-            return Rows(starts, kept, None, None, None, tf.where(lengths > budget, 1, 0))
+            gaps = lengths - kept if truncation == "head_and_tail" else None
+            return Rows(starts, kept, None, None, None, tf.where(lengths > budget, 1, 0), gaps)
         offset, kept, text_index = _windows(lengths, budget + 0 * lengths, stride)
         starts = tf.gather(starts, text_index) + offset
         return Rows(starts, kept, None, None, text_index, tf.zeros_like(kept))
@@ -85,7 +90,10 @@ def lay_out(lengths, pair_lengths, max_length, truncation="longest_first", strid
     if stride is None:
         kept, pair_kept = truncate_pair(lengths, pair_lengths, budget, truncation)
         is_cut = kept + pair_kept < lengths + pair_lengths
-        return Rows(starts, kept, pair_starts, pair_kept, None, tf.where(is_cut, 1, 0))
+        rows = Rows(starts, kept, pair_starts, pair_kept, None, tf.where(is_cut, 1, 0))
+        if truncation == "head_and_tail":
+            rows = rows._replace(gaps=lengths - kept, pair_gaps=pair_lengths - pair_kept)
+        return rows
     # Each window has room for a piece that the one before did not have.
     fixed, cut = (pair_lengths, lengths) if truncation == "only_first" else (lengths, pair_lengths)
     kept = tf.minimum(fixed, budget - stride - 1)
@@ -112,6 +120,26 @@ def _windows(lengths, room, stride):
     offset = number * tf.gather(step, text_index)
     length = tf.minimum(tf.gather(room, text_index), tf.gather(lengths, text_index) - offset)
     return offset, length, text_index
+
+
+def _past_gap(number, kept, gaps):
+    """Which piece of its text stands at each place, of a text that is cut in its middle.
+
+    Of what is kept, a quarter comes from the text's head and the rest from its tail: of 512 tokens,
+    128 and 382, which Sun et al. (2019, https://arxiv.org/abs/1905.05583) found best.
+
+    Args:
+        number: int32 `[rows, seq]`: number of the place among the pieces that are kept.
+        kept: int32 `[rows]`: pieces that are kept.
+        gaps: int32 `[rows]`: pieces that are left out, or None if they are the last ones.
+
+    Returns:
+        int32 `[rows, seq]`.
+    """
+    if gaps is None:
+        return number
+    head, gaps = tf.expand_dims((kept + 2) // 4, 1), tf.expand_dims(gaps, 1)  # [rows, 1]
+    return number + tf.where(number >= head, gaps, 0)
 
 
 def pack(rows, features, special_ids, max_length, pad_to_max_length=False, multiple=None):
@@ -142,15 +170,17 @@ def pack(rows, features, special_ids, max_length, pad_to_max_length=False, multi
         seq = (seq + multiple - 1) // multiple * multiple
 
     column = tf.expand_dims(tf.range(seq), 0)  # [1, seq]
-    first, total, starts = (tf.expand_dims(x, 1) for x in (first, total, starts))  # [rows, 1]
     # Column j holds piece j - 1 of the first text; past it, piece j - (first + 2) of the second.
-    source = starts + column - 1
+    number = _past_gap(column - 1, first, rows.gaps)
+    first, total, starts = (tf.expand_dims(x, 1) for x in (first, total, starts))  # [rows, 1]
+    source = starts + number
     is_piece = tf.logical_and(column >= 1, column <= first)
     in_second = tf.zeros_like(source)
     if second is not None:
         after_first = column - (first + 2)
         in_second = tf.where(tf.logical_and(after_first >= 0, column < total), 1, 0)
-        source = tf.where(in_second > 0, tf.expand_dims(pair_starts, 1) + after_first, source)
+        number = _past_gap(after_first, second, rows.pair_gaps)
+        source = tf.where(in_second > 0, tf.expand_dims(pair_starts, 1) + number, source)
         is_pair_piece = tf.logical_and(in_second > 0, column < total - 1)
         is_piece = tf.logical_or(is_piece, is_pair_piece)
     is_token = column < total

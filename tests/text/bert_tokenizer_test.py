@@ -196,6 +196,48 @@ def test_round_robin_takes_a_piece_of_each_in_turn(lengths, budget):
     assert np.stack(found, axis=1).tolist() == expected
 
 
+@pytest.mark.parametrize(("max_length", "head", "tail"), [(512, 128, 382), (20, 5, 13), (3, 0, 1)])
+def test_head_and_tail(tokenizer_pairs, max_length, head, tail):
+    tokenizer = tokenizer_pairs[True][0]
+    words = ["the", "film", "cafe"]
+    texts = [" ".join(words[i * i % 3] for i in range(n)) for n in (600, 21, 2, 0)]
+    whole = tokenizer.tokenize_ragged(texts).to_list()
+    cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+    expected = [
+        ids if len(ids) <= max_length - 2 else ids[:head] + ids[len(ids) - tail :] for ids in whole
+    ]
+    options = {"max_length": max_length, "padding": "do_not_pad", "return_offsets": True}
+    data = np.zeros([4, 4000], np.int32)  # as TFLite clients send texts
+    for row, text in zip(data, texts):
+        row[: len(text)] = list(text.encode())
+    for given in (texts, data):
+        outputs = tokenizer(given, truncation="head_and_tail", return_truncated=True, **options)
+        assert outputs["token_ids"].to_list() == [[cls, *ids, sep] for ids in expected]
+        assert outputs["truncated"].numpy().tolist() == [
+            int(len(ids) > max_length - 2) for ids in whole
+        ]
+        last = outputs["char_offsets"].to_list()[0][-2]
+        assert last == [len(texts[0]) - len(texts[0].split()[-1]), len(texts[0])]
+
+
+def test_head_and_tail_of_pairs(tokenizer_pairs):
+    tokenizer = tokenizer_pairs[True][0]
+    first, second = "the film cafe the film cafe the film cafe the", "the film cafe"
+    a, b = tokenizer.tokenize_ragged([first, second]).to_list()
+    for max_length in range(5, 18):
+        options = {"max_length": max_length, "padding": "do_not_pad"}
+        plain = tokenizer([first], [second], **options)["segment_ids"].to_list()[0]
+        outputs = tokenizer([first], [second], truncation="head_and_tail", **options)
+        kept = [plain.count(0) - 2, plain.count(1) - 1]
+        expected = []
+        for ids, count in zip((a, b), kept):
+            head = (count + 2) // 4 if count < len(ids) else count
+            expected.append(ids[:head] + ids[len(ids) - (count - head) :])
+        cls, sep = tokenizer.cls_token_id, tokenizer.sep_token_id
+        assert outputs["token_ids"].to_list() == [[cls, *expected[0], sep, *expected[1], sep]]
+        assert outputs["segment_ids"].to_list() == [plain]
+
+
 @pytest.mark.parametrize(
     ("pairs", "truncation"),
     [(False, "longest_first"), (True, "only_first"), (True, "only_second")],
