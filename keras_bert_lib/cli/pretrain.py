@@ -8,12 +8,11 @@ goes on from where it was.
 import dataclasses
 import importlib.util
 import itertools
-import json
 import math
 import os
 import shutil
 
-from keras_bert_lib.cli import native_logs
+from keras_bert_lib.cli import interrupted, native_logs
 from keras_bert_lib.cli.arguments import (
     SIZES,
     STRATEGIES,
@@ -218,7 +217,7 @@ def pretrain(
         FileExistsError: If `output` holds something else than an interrupted training.
         ValueError: If that training had other settings.
     """
-    state, settings_path = _check_settings(output, settings)
+    folder = interrupted.check_output(output, settings)
     import keras
 
     from keras_bert_lib.data import pretraining_dataset
@@ -252,10 +251,10 @@ def pretrain(
         pretrainer.compile(
             optimizer=create_optimizer(learning_rate, total_steps=epochs * steps_per_epoch)
         )
-    callbacks = [Resume(state, save_every=_STEPS_PER_EPOCH)]
+    callbacks = [Resume(os.path.join(folder, "state.npz"), save_every=_STEPS_PER_EPOCH)]
     if _has_tensorboard():
         callbacks.append(keras.callbacks.TensorBoard(os.path.join(output, "logs")))
-    _write_settings(settings_path, settings)
+    interrupted.write_json(settings, os.path.join(folder, "settings.json"))
     pretrainer.fit(
         dataset,
         steps_per_epoch=steps_per_epoch,
@@ -269,7 +268,7 @@ def pretrain(
     finished.set_weights(pretrainer.get_weights())
     tokenizer.save_pretrained(output)
     finished.save_pretrained(output, overwrite=True)
-    shutil.rmtree(os.path.dirname(state))
+    shutil.rmtree(folder)
     return results
 
 
@@ -305,34 +304,3 @@ def _batches(examples, batch_size):
     batch_size = min(batch_size, len(examples["token_ids"]))
     # Full batches only: replicas share them evenly.
     return tf.data.Dataset.from_tensor_slices(examples).batch(batch_size, drop_remainder=True)
-
-
-def _check_settings(output, settings):
-    """Checks that a training in `output` can be begun, or gone on with; returns its two files."""
-    folder = os.path.join(output, "training")
-    state, path = os.path.join(folder, "state.npz"), os.path.join(folder, "settings.json")
-    if not os.path.isfile(state):
-        if os.path.isdir(output) and set(os.listdir(output)) - {"training", "logs"}:
-            raise FileExistsError(f"{output} exists already. Give another --output.")
-        return state, path
-    with open(path, encoding="utf-8") as file:
-        before = json.load(file)
-    changed = [
-        f"{name}={settings.get(name)!r} (was {before.get(name)!r})"
-        for name in sorted(before | settings)
-        if settings.get(name) != before.get(name)
-    ]
-    if changed:
-        raise ValueError(
-            f"{output} holds an interrupted training with other settings. Give the same ones to "
-            f"go on with it, or another --output. Received: {', '.join(changed)}"
-        )
-    print(f"Going on with the training in {output}.")
-    return state, path
-
-
-def _write_settings(path, settings):
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        json.dump(settings, file, indent=2)
-    os.replace(path + ".tmp", path)

@@ -21,6 +21,7 @@ from keras_bert_lib import __version__
 from keras_bert_lib.cli import native_logs, outside_keras, quickstart_corpus
 from keras_bert_lib.cli.arguments import megabytes, next_step
 from keras_bert_lib.cli.finetune import finetune, majority_accuracy
+from keras_bert_lib.cli.interrupted import write_json
 from keras_bert_lib.cli.pretrain import held_out_examples, pretrain
 
 EXAMPLES = """\
@@ -187,7 +188,7 @@ class Progress:
 
     def _write(self):
         state = {"settings": self._settings, "results": self.results, "seconds": self.seconds}
-        _write_json(state, self._files.state)
+        write_json(state, self._files.state)
 
     def _remove_outputs(self):
         files = self._files
@@ -307,7 +308,7 @@ def checking(plan, files, results):
     expected = [answer["label"] for answer in classifier.predict_text(texts)]
     texts_path = os.path.join(files.folder, "texts.json")
     report_path = os.path.join(files.folder, "report.json")
-    _write_json(texts, texts_path)
+    write_json(texts, texts_path)
     with open(outside_keras.__file__, encoding="utf-8") as file:
         program = file.read()
     reports = {}
@@ -426,9 +427,3 @@ def _rows(path):
 
 def _verbose():
     return 1 if sys.stdout.isatty() else 2
-
-
-def _write_json(value, path):
-    with open(path + ".tmp", "w", encoding="utf-8") as file:
-        json.dump(value, file, indent=1)
-    os.replace(path + ".tmp", path)
