@@ -19,6 +19,7 @@ __all__ = [
     "__version__",
     "checkpoints",
     "data",
+    "evaluation",
     "export",
     "layers",
     "models",
@@ -30,7 +31,16 @@ __all__ = [
 # TensorFlow. Programs get all of it at once: Keras loads a `.keras` file only if the classes in it
 # have been imported.
 if not os.path.basename(sys.argv[0]).startswith("keras-bert"):
-    from keras_bert_lib import checkpoints, data, export, layers, models, text, training
+    from keras_bert_lib import (
+        checkpoints,
+        data,
+        evaluation,
+        export,
+        layers,
+        models,
+        text,
+        training,
+    )
     from keras_bert_lib.models import (
         BertClassifier,
         BertConfig,

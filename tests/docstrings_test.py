@@ -15,9 +15,10 @@ import tensorflow as tf
 import keras_bert_lib as kbl
 
 PACKAGES = (kbl.text, kbl.layers, kbl.models, kbl.data, kbl.training, kbl.export)
-PACKAGES += (kbl.models.surgery,)
+PACKAGES += (kbl.models.surgery, kbl.evaluation, kbl.evaluation.metrics)
 # Made by functions, not by users.
 RESULTS = (kbl.data.LabelledTexts, kbl.export.Verification, kbl.export.VerificationError)
+RESULTS += (kbl.evaluation.Evaluation,)
 PUBLIC = {
     f"{package.__name__.split('.')[-1]}.{name}": getattr(package, name)
     for package in PACKAGES

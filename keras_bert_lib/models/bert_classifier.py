@@ -1,6 +1,7 @@
 """Classification of texts and of pairs of texts."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_bert_lib.models.labelled_model import LabelledModel
@@ -137,6 +138,24 @@ class BertClassifier(LabelledModel):
             classifier.predict_text(["fine"])  # [{"label": "pos", "score": 0.51}]
             ```
         """
+        scores = self.predict_scores(texts, text_pairs, batch_size)
+        return [self._answer(row, threshold) for row in scores]
+
+    def predict_scores(self, texts, text_pairs=None, batch_size=32):
+        """Returns all that `predict_text` chooses from.
+
+        Args:
+            texts: list of str.
+            text_pairs: list of str of the same length, for pairs, or None.
+            batch_size: int, number of texts that are computed at once.
+
+        Returns:
+            Float32 NumPy array `[len(texts), num_classes]`: probabilities in the order of `labels`,
+            or of a regression the numbers.
+
+        Raises:
+            ValueError: if the model has no tokenizer, or the lists do not fit each other.
+        """
         tokenizer = self._tokenizer_for("predict_text")
         texts = check_texts(texts, "texts")
         lengths = [len(text) for text in texts]
@@ -144,7 +163,7 @@ class BertClassifier(LabelledModel):
             text_pairs = check_pairs(texts, text_pairs, "text_pairs")
             lengths = [length + len(pair) for length, pair in zip(lengths, text_pairs)]
         max_length = min(tokenizer.max_length, self.config.max_position_embeddings)
-        answers = [None] * len(texts)
+        scores = np.zeros([len(texts), self.num_classes], "float32")
         for batch in batches_of_like_length(lengths, batch_size):
             inputs = tokenizer(
                 [texts[i] for i in batch],
@@ -152,9 +171,8 @@ class BertClassifier(LabelledModel):
                 max_length=max_length,
             )
             logits = self.predict_on_batch(inputs)[: len(batch)]  # [b, c]
-            for i, row in zip(batch, ops.convert_to_numpy(self._scores(logits))):
-                answers[i] = self._answer(row, threshold)
-        return answers
+            scores[batch] = ops.convert_to_numpy(self._scores(logits))
+        return scores
 
     def _answer(self, scores, threshold):
         """Returns what the scores `[c]` of a text say, as `predict_text` gives it."""
