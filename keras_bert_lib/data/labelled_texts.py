@@ -1,14 +1,20 @@
-"""Readers of labelled texts: files, data frames, lists and `tf.data` to one form in memory."""
+"""Readers of labelled texts: files, data frames, lists and data sets to one form in memory."""
 
-import csv
-import os
+import json
 import re
 from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_lib.data.files import expand_paths, is_json_lines, parse_json_object, read_lines
+from keras_bert_lib.data.tables import class_names, describe, is_table, table_rows
+from keras_bert_lib.data.tables import column_names as column_names
+from keras_bert_lib.data.tables import file_rows as file_rows
+
+SINGLE_LABEL = "single_label_classification"
+MULTI_LABEL = "multi_label_classification"
+REGRESSION = "regression"
+PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
 
 
 class LabelledTexts(NamedTuple):
@@ -16,12 +22,19 @@ class LabelledTexts(NamedTuple):
 
     texts: list[str]  # [n]
     text_pairs: list[str] | None  # [n]
-    label_ids: np.ndarray  # [n] int32, places in `labels`
-    labels: list[str]  # [classes]
+    # [n] int32, places in `labels`; of several labels float32 [n, classes], 1 for each that a text
+    # has; of regression float32 [n] or [n, numbers]
+    label_ids: np.ndarray
+    labels: list[str] | None  # [classes]; None for regression
 
 
 def read_labelled_texts(
-    source, text_column="text", label_column="label", text_pair_column=None, labels=None
+    source,
+    text_column="text",
+    label_column="label",
+    text_pair_column=None,
+    labels=None,
+    problem_type=SINGLE_LABEL,
 ):
     """Reads labelled texts into memory.
 
@@ -29,20 +42,26 @@ def read_labelled_texts(
         source: one of
             - a path, a glob or a list of them, by name: `.csv` (RFC 4180, with a header), `.tsv`
               (with a header; quotes are characters like any other, as in GLUE), `.jsonl` (an object
-              on each line), each also with `.gz`;
+              on each line), each also with `.gz`; `.parquet` (by pyarrow, which must be installed);
             - a pandas data frame;
+            - a `Dataset` or `IterableDataset` of Hugging Face's `datasets`;
             - a list of `(text, label)` or `((text, text_pair), label)`;
             - a `tf.data.Dataset` of the same, not batched.
         text_column: the column of the texts.
         label_column: the column of the labels: str, int or bool.
         text_pair_column: the column of second texts; None for single texts.
         labels: the labels in the order of their ids, for instance those of the training data when
-            reading the test data. By default those that occur, sorted; as numbers where all of them
-            are whole numbers.
+            reading the test data. By default those that a Hugging Face data set names, or else
+            those that occur, sorted; as numbers where all of them are whole numbers.
+        problem_type: "single_label_classification";
+            "multi_label_classification", where a text has any number of labels: a list of them, or
+            a cell "a|b", which may be empty;
+            or "regression", where it has a number, or a list of as many as every other text.
 
     Returns:
-        `LabelledTexts(texts, text_pairs, label_ids, labels)`: lists of str, int32 `[n]`, and the
-        labels as list of str.
+        `LabelledTexts(texts, text_pairs, label_ids, labels)`: lists of str; int32 `[n]`, of several
+        labels float32 `[n, classes]`, of regression float32 `[n]` or `[n, numbers]`; and the labels
+        as list of str, None for regression.
 
     Raises:
         FileNotFoundError: a path does not exist, or a glob matches nothing.
@@ -55,162 +74,160 @@ def read_labelled_texts(
         >>> kbl.data.read_labelled_texts(rows).labels
         ['neg', 'pos']
     """
-    columns = (text_column, text_pair_column, label_column)
-    if isinstance(source, (str, os.PathLike)):
-        rows = file_rows(source, columns)
-    elif isinstance(source, tf.data.Dataset):
-        rows = _dataset_rows(source)
-    elif hasattr(source, "iloc"):
-        rows = _frame_rows(source, columns)
-    else:
-        source = list(source)
-        is_paths = source and all(isinstance(item, (str, os.PathLike)) for item in source)
-        rows = file_rows(source, columns) if is_paths else _list_rows(source)
-
-    known = None if labels is None else [_label_name(label, "`labels`") for label in labels]
-    texts, text_pairs, names = [], [], []
-    for where, text, text_pair, label in rows:
-        name = _label_name(label, where)
-        if known is not None and name not in known:
-            raise ValueError(
-                f"{where} has a label that is not one of {', '.join(known)}. Received: {name!r}"
-            )
-        texts.append(_as_str(text, where))
-        if text_pair is not None:
-            text_pairs.append(_as_str(text_pair, where))
-        names.append(name)
-
-    described = source if isinstance(source, (str, os.PathLike)) else type(source).__name__
-    if not texts:
-        raise ValueError(f"There are no labelled texts to read. Received: {described}")
-    if text_pairs and len(text_pairs) < len(texts):
-        raise ValueError(f"Some rows have a second text and some have none. Received: {described}")
-    if known is None:
-        known = _sorted_labels(set(names))
-        if len(known) == 1:
-            raise ValueError(
-                f"All {len(names)} texts have the label {known[0]!r}, but a classifier needs two "
-                f"labels at least. Check the label column. Received: {described}"
-            )
-    ids = {name: i for i, name in enumerate(known)}
-    if len(ids) < len(known):
-        raise ValueError(f"`labels` names a label twice. Received: {known}")
-    label_ids = np.array([ids[name] for name in names], np.int32)
-    return LabelledTexts(texts, text_pairs or None, label_ids, known)
+    rows, known = labelled_rows(
+        source, text_column, label_column, text_pair_column, labels, problem_type
+    )
+    rows = list(rows)
+    if not rows:
+        raise ValueError(f"There are no labelled texts to read. Received: {describe(source)}")
+    if known is None and problem_type != REGRESSION:
+        known = _labels_that_occur(rows, problem_type, source)
+    return gather_labelled_texts(rows, known, problem_type)
 
 
-# Each reader yields (where, text, text_pair or None, label) row by row; `where` opens the message
-# if something is wrong with the row.
+def labelled_rows(source, text_column, label_column, text_pair_column, labels, problem_type):
+    """Reads labelled texts row by row; see `read_labelled_texts`.
 
-
-def file_rows(paths, columns):
-    """Yields the rows of files as they are, labels of any kind.
-
-    Args:
-        paths: a path, a glob or a list of them; see `read_labelled_texts`.
-        columns: names of the columns of texts, second texts and labels, None for those that are
-            not asked for.
-
-    Yields:
-        `(where, text, text_pair, label)`; str cells, or what JSON has there, None where not asked
-        for. `where` opens the message if something is wrong with the row.
-
-    Raises:
-        FileNotFoundError: a path does not exist, or a glob matches nothing.
-        ValueError: a file cannot be read, a column is missing, or a cell is empty.
+    Returns:
+        An iterator over `(text, text_pair, label)`, `text_pair` None for single texts, and `label`
+        a str, a list of str or a list of float by the problem type; and the labels in the order of
+        their ids, or None where neither the caller nor the source tells them.
     """
-    for path in expand_paths(paths):
-        if is_json_lines(path):
-            rows = _json_rows(path, columns)
-        else:
-            rows = _table_rows(path, columns, _is_tsv(path))
-        yield from rows
-
-
-def column_names(path):
-    """Returns the names of a file's columns, those of its first row where it is JSON lines."""
-    if is_json_lines(path):
-        lines = (line for line in read_lines(path) if line.strip())
-        return list(parse_json_object(next(lines, "{}"), f"{path} line 1"))
-    _, header = next(_csv_records(_csv_reader(path, _is_tsv(path)), path), (0, []))
-    return [name.strip() for name in header]
-
-
-def _is_tsv(path):
-    name = path.removesuffix(".gz").lower()
-    if not name.endswith((".csv", ".tsv")):
+    if problem_type not in PROBLEM_TYPES:
         raise ValueError(
-            "The name of a file tells its format: .csv, .tsv or .jsonl, each also with .gz. "
-            f"Received: {path}"
+            f"`problem_type` must be one of {', '.join(PROBLEM_TYPES)}. "
+            f"Received: problem_type={problem_type!r}"
         )
-    return name.endswith(".tsv")
+    if labels is None and is_table(source):
+        labels = class_names(source, label_column)
+    known = None
+    if labels is not None and problem_type != REGRESSION:
+        known = [_label_name(label, "`labels`") for label in labels]
+        if len(set(known)) < len(known):
+            raise ValueError(f"`labels` names a label twice. Received: {known}")
+    if is_table(source):
+        columns = (text_column, text_pair_column, label_column)
+        may_be_empty = (label_column,) if problem_type == MULTI_LABEL else ()
+        rows = table_rows(source, columns, may_be_empty=may_be_empty)
+    elif isinstance(source, tf.data.Dataset):
+        rows = _dataset_rows(source, problem_type)
+    else:
+        rows = _list_rows(source)
+    return _checked(rows, known, problem_type), known
 
 
-def _table_rows(path, columns, is_tsv):
-    header = None
-    for start, cells in _csv_records(_csv_reader(path, is_tsv), path):
-        if header is None:
-            header = [name.strip() for name in cells]
-            _check_columns(path, header, columns)
-            continue
-        where = f"{path} line {start}"
-        if len(cells) != len(header):
-            raise ValueError(
-                f"{where} has {len(cells)} cells, but the header has {len(header)}. "
-                + ("Remove tabs from the cells." if is_tsv else "Quote cells that hold commas.")
-            )
-        # An empty cell is a missing one: these formats cannot tell them apart.
-        row = {name: cell or None for name, cell in zip(header, cells)}
-        yield where, *_pick(where, row, columns)
+def gather_labelled_texts(rows, labels, problem_type):
+    """Makes `LabelledTexts` of rows that `labelled_rows` yields."""
+    texts, text_pairs, targets = zip(*rows)
+    text_pairs = None if text_pairs[0] is None else list(text_pairs)
+    if problem_type == REGRESSION:
+        label_ids = np.array(targets, np.float32)
+        if label_ids.shape[1] == 1:
+            label_ids = label_ids[:, 0]
+        return LabelledTexts(list(texts), text_pairs, label_ids, None)
+    ids = {name: i for i, name in enumerate(labels)}
+    if problem_type == MULTI_LABEL:
+        label_ids = np.zeros([len(texts), len(labels)], np.float32)
+        for row, names in zip(label_ids, targets):
+            row[[ids[name] for name in names]] = 1
+    else:
+        label_ids = np.array([ids[name] for name in targets], np.int32)
+    return LabelledTexts(list(texts), text_pairs, label_ids, labels)
 
 
-def _csv_reader(path, is_tsv):
-    # NUL is an error in the csv module of Python 3.10, and nothing to BERT.
-    lines = (line.replace("\0", "\ufffd") for line in read_lines(path, newline=""))
-    if is_tsv:
-        return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
-    return csv.reader(lines, strict=True)
+def split_cell(cell):
+    """The parts of a cell that holds several: of a list, of a JSON list, or of "a|b"."""
+    if isinstance(cell, bytes):
+        cell = cell.decode("utf-8", "replace")
+    if isinstance(cell, np.ndarray):
+        cell = cell.tolist()
+    if cell is None or isinstance(cell, (list, tuple, set)):
+        return list(cell or [])
+    if not isinstance(cell, str):
+        return [cell]
+    if cell.lstrip().startswith("["):
+        try:
+            return list(json.loads(cell))
+        except ValueError:
+            pass
+    return [part for part in cell.split("|") if part.strip()]
 
 
-def _csv_records(reader, path):
-    """Yields (line on which it starts, cells) of each record that is not blank."""
-    # A cell may hold a text of any length; the limit of 128 KB is a setting of the whole process.
-    limit = csv.field_size_limit(2**31 - 1)
+def as_str(text, where, what="text"):
+    """Returns a text, str or bytes, as str."""
+    if isinstance(text, bytes):
+        return text.decode("utf-8", "replace")
+    if not isinstance(text, str):
+        raise ValueError(f"{where} has a {what} that is no str. Received: {text!r:.80}")
+    return text
+
+
+def as_number(cell, where, what="label"):
+    """Returns a cell as float."""
     try:
-        while True:
-            start = reader.line_num + 1
-            cells = next(reader, None)
-            if cells is None:
-                return
-            if any(cells):
-                yield start, cells
-    except csv.Error as error:
-        if "unexpected end of data" in str(error):
+        number = float(cell)
+    except (TypeError, ValueError):
+        number = np.nan
+    if not np.isfinite(number):
+        raise ValueError(f"{where} has a {what} that is no number. Received: {cell!r:.80}")
+    return number
+
+
+def _checked(rows, known, problem_type):
+    """Yields (text, text_pair, label) of rows that are as they should be."""
+    first = None
+    ids = None if known is None else set(known)
+    for where, text, text_pair, label in rows:
+        text = as_str(text, where)
+        if text_pair is not None:
+            text_pair = as_str(text_pair, where)
+        if problem_type == SINGLE_LABEL:
+            label = _label_name(label, where)
+            names = [label]
+        elif problem_type == MULTI_LABEL:
+            label = names = [_label_name(part, where) for part in split_cell(label)]
+        else:
+            label, names = [as_number(part, where) for part in split_cell(label)], []
+        if ids is not None:
+            for name in names:
+                if name not in ids:
+                    raise ValueError(
+                        f"{where} has a label that is not one of {', '.join(known)}. "
+                        f"Received: {name!r}"
+                    )
+        if first is None:
+            first = (text_pair, label)
+        if (first[0] is None) != (text_pair is None):
             raise ValueError(
-                f"{path} line {start} opens a quote that never closes. Close it, and double the "
-                "quotes inside quoted cells."
-            ) from None
-        raise ValueError(f"{path} line {reader.line_num} is not CSV: {error}.") from None
-    finally:
-        csv.field_size_limit(limit)
+                f"Some rows have a second text and some have none. Received: {where}: {text!r:.80}"
+            )
+        if problem_type == REGRESSION and len(label) != max(len(first[1]), 1):
+            raise ValueError(
+                f"{where} has {len(label)} numbers, but the rows before have {len(first[1])}. Give "
+                f"each row as many, one at least. Received: {label}"
+            )
+        yield text, text_pair, label
 
 
-def _json_rows(path, columns):
-    for number, line in enumerate(read_lines(path), start=1):
-        if line.strip():
-            where = f"{path} line {number}"
-            row = parse_json_object(line, where)
-            _check_columns(where, row, columns)
-            yield where, *_pick(where, row, columns)
+def _labels_that_occur(rows, problem_type, source):
+    names = {label for *_, label in rows} if problem_type == SINGLE_LABEL else set()
+    if problem_type == MULTI_LABEL:
+        names = {name for *_, label in rows for name in label}
+        if not names:
+            raise ValueError(
+                f"None of the {len(rows)} texts has a label. Check the label column. "
+                f"Received: {describe(source)}"
+            )
+    elif len(names) == 1:
+        raise ValueError(
+            f"All {len(rows)} texts have the label {names.pop()!r}, but a classifier needs two "
+            f"labels at least. Check the label column. Received: {describe(source)}"
+        )
+    return _sorted_labels(names)
 
 
-def _frame_rows(frame, columns):
-    _check_columns("The data frame", list(frame.columns), columns)
-    names = [name for name in columns if name is not None]
-    cells = [frame[name].astype(object).where(frame[name].notna(), None).tolist() for name in names]
-    for index, *row in zip(frame.index, *cells):
-        where = f"Row {index} of the data frame"
-        yield where, *_pick(where, dict(zip(names, row)), columns)
+# Each of these yields (where, text, text_pair or None, label) row by row; `where` opens the message
+# if something is wrong with the row.
 
 
 def _list_rows(items):
@@ -223,14 +240,16 @@ def _list_rows(items):
         yield where, *_unpack(item, where)
 
 
-def _dataset_rows(dataset):
+def _dataset_rows(dataset, problem_type):
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2:
         raise ValueError(
             "The data set must give (text, label) or ((text, text_pair), label). "
             f"Received elements: {spec}"
         )
-    if any(component.shape.rank != 0 for component in tf.nest.flatten(spec)):
+    several = 0 if problem_type == SINGLE_LABEL else 1
+    ranks = [component.shape.rank for component in tf.nest.flatten(spec)]
+    if any(ranks[:-1]) or ranks[-1] > several:
         raise ValueError(
             "The data set must give one text at a time. Call `.unbatch()` on it. "
             f"Received elements: {spec}"
@@ -249,33 +268,6 @@ def _unpack(item, where):
     if len(text) != 2:
         raise ValueError(f"{where} has {len(text)} texts, not one or two. Received: {text!r:.80}")
     return *text, label
-
-
-def _check_columns(where, present, columns):
-    for column in columns:
-        if column is not None and column not in present:
-            names = ", ".join(f'"{name}"' for name in present)
-            raise ValueError(
-                f'{where} has no column "{column}". Name the right one with `text_column`, '
-                f"`text_pair_column` or `label_column`. Received columns: {names}"
-            )
-
-
-def _pick(where, row, columns):
-    for column in columns:
-        if column is not None and row[column] is None:
-            raise ValueError(
-                f'{where} has nothing under "{column}". Fill the cell in, or remove the row.'
-            )
-    return [None if column is None else row[column] for column in columns]
-
-
-def _as_str(text, where):
-    if isinstance(text, bytes):
-        return text.decode("utf-8", "replace")
-    if not isinstance(text, str):
-        raise ValueError(f"{where} has a text that is no str. Received: {text!r:.80}")
-    return text
 
 
 def _label_name(label, where):

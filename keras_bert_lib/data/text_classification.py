@@ -1,17 +1,24 @@
 """Labelled texts to batches for `BertClassifier`."""
 
-import math
-
-import numpy as np
 import tensorflow as tf
 
-from keras_bert_lib.data.labelled_texts import LabelledTexts, read_labelled_texts
-from keras_bert_lib.text import packing
+from keras_bert_lib.data.labelled_texts import (
+    REGRESSION,
+    SINGLE_LABEL,
+    LabelledTexts,
+    gather_labelled_texts,
+    labelled_rows,
+    read_labelled_texts,
+)
+from keras_bert_lib.data.length_batches import (
+    check_sizes,
+    length_batches,
+    pack_texts,
+    streamed_batches,
+)
 
-# Batches among which texts are sorted by length. More would save no padding and mix less.
-_WINDOW_BATCHES = 50
-# Characters that go through the tokenizer at once: enough to make the calls cheap.
-_TOKENIZER_CHARACTERS = 65_536
+# Of each way to cut long texts, the tokenizer's name for it.
+_TRUNCATIONS = {"head": "longest_first", "head_and_tail": "head_and_tail"}
 
 
 def text_classification(
@@ -22,10 +29,13 @@ def text_classification(
     label_column="label",
     text_pair_column=None,
     labels=None,
+    problem_type=SINGLE_LABEL,
     max_length=128,
+    long_texts="head",
     shuffle=True,
     seed=0,
     pad_to_max_length=False,
+    streaming=False,
 ):
     """Makes batches of token ids and labels, ready for `fit`, `evaluate` and `predict`.
 
@@ -34,30 +44,43 @@ def text_classification(
     is padded: every epoch the texts are shuffled, sorted by length among 50 batches' worth of them
     at a time, and the batches shuffled again. The number of batches is known: `len(dataset)`.
 
+    With `streaming`, rows are read and tokenized as they are needed, anew in every epoch, for more
+    than memory holds: 20,000 rows are held at a time to draw from. Then the number of batches is
+    not known.
+
     Args:
-        source: what `read_labelled_texts` reads (a CSV, TSV or JSONL path, a pandas data frame, a
-            list of `(text, label)`, a `tf.data.Dataset`), or the `LabelledTexts` that it returned,
-            which also tell the labels.
+        source: what `read_labelled_texts` reads (a CSV, TSV, JSONL or Parquet path, a pandas data
+            frame, a Hugging Face data set, a list of `(text, label)`, a `tf.data.Dataset`), or the
+            `LabelledTexts` that it returned, which also tell the labels and the problem type.
         tokenizer: `BertTokenizer`.
         batch_size: texts in a batch. The last batch may hold fewer.
         text_column: the column of the texts.
-        label_column: the column of the labels: str, int or bool.
+        label_column: the column of the labels.
         text_pair_column: the column of second texts; None for single texts.
-        labels: the labels in the order of their ids. By default those that occur, sorted.
+        labels: the labels in the order of their ids. By default those that a Hugging Face data set
+            names, or else those that occur, sorted. With `streaming`, they must be told.
+        problem_type: "single_label_classification", "multi_label_classification" or "regression";
+            see `read_labelled_texts`.
         max_length: longer texts, or pairs, are truncated. In pieces, special tokens included.
+        long_texts: which pieces of a truncated text stay: "head", the first, or "head_and_tail",
+            a quarter of them from its beginning and the rest from its end (Sun et al., 2019).
         shuffle: whether to shuffle anew in every epoch, as training wants it. Off, the order of
             the source is kept, as `predict` wants it.
         seed: int; data sets with the same seed shuffle alike.
         pad_to_max_length: whether to pad every batch to `max_length`, where shapes must not change
             (XLA compiles once a shape).
+        streaming: whether to read rows as they are needed.
 
     Returns:
         `tf.data.Dataset` of `({"token_ids", "segment_ids", "padding_mask"}, label_ids)`: int32
-        `[b, s]`, s being the longest of the batch, and int32 `[b]`.
+        `[b, s]`, s being the longest of the batch; and int32 `[b]`, of several labels float32
+        `[b, classes]`, of regression float32 `[b]` or `[b, numbers]`.
 
     Raises:
         FileNotFoundError: a path does not exist, or a glob matches nothing.
-        ValueError: what is wrong with the rows, as `read_labelled_texts` says it.
+        ValueError: what is wrong with the rows, as `read_labelled_texts` says it; or `batch_size`,
+            `max_length`, `long_texts` or `problem_type` is none. With `streaming`, what is wrong
+            with later rows comes up as they are read, as `tf.errors.InvalidArgumentError`.
 
     Example:
         >>> import keras_bert_lib as kbl
@@ -71,59 +94,53 @@ def text_classification(
                [2, 7, 3, 0, 0]], dtype=int32)
         >>> y.numpy()
         array([1, 0], dtype=int32)
+
+    References:
+        - [Sun et al., 2019](https://arxiv.org/abs/1905.05583), how to cut long texts
     """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be 1 at least. Received: {batch_size}")
-    if max_length < 5:
+    check_sizes(batch_size, max_length, least=5)
+    if long_texts not in _TRUNCATIONS:
         raise ValueError(
-            "`max_length` must be 5 at least: the special tokens and one piece a text. "
-            f"Received: {max_length}"
+            f"`long_texts` must be one of {', '.join(_TRUNCATIONS)}. Received: {long_texts!r}"
         )
-    if not isinstance(source, LabelledTexts):
-        source = read_labelled_texts(source, text_column, label_column, text_pair_column, labels)
-    count = len(source.texts)
-    pieces = _tokenize(tokenizer, source.texts)  # ragged [n, pieces]
-    pair_pieces = None if source.text_pairs is None else _tokenize(tokenizer, source.text_pairs)
-    label_ids = tf.constant(source.label_ids)
 
-    rows = tf.data.Dataset.range(count)
-    if shuffle:
-        lengths = pieces.row_lengths()
-        if pair_pieces is not None:
-            lengths += pair_pieces.row_lengths()
-        lengths = tf.minimum(lengths, max_length)  # in any order where they are truncated
-        rows = rows.shuffle(count, seed=seed)
-        rows = rows.batch(batch_size * _WINDOW_BATCHES)
-        rows = rows.map(lambda window: tf.gather(window, tf.argsort(tf.gather(lengths, window))))
-        rows = rows.unbatch().batch(batch_size).shuffle(_WINDOW_BATCHES, seed=seed)
-    else:
-        rows = rows.batch(batch_size)
+    def to_dataset(read, seed):
+        texts = pack_texts(
+            tokenizer,
+            read.texts,
+            read.text_pairs,
+            max_length,
+            pad_to_max_length,
+            _TRUNCATIONS[long_texts],
+        )
+        label_ids = tf.constant(read.label_ids)
+        return length_batches(
+            texts.lengths,
+            lambda index: (texts.pack(index), tf.gather(label_ids, index)),
+            batch_size,
+            shuffle,
+            seed,
+        )
 
-    def to_examples(batch):  # [b]
-        ragged = [tf.gather(x, batch) for x in (pieces, pair_pieces) if x is not None]
-        lengths = [tf.cast(x.row_lengths(), tf.int32) for x in ragged]
-        # As the tokenizer packs them; it wants one piece at least, even if all texts are empty.
-        values = tf.concat([x.values for x in ragged] + [[tokenizer.pad_token_id]], 0)
-        layout = packing.lay_out(lengths[0], lengths[1] if len(lengths) == 2 else None, max_length)
-        special_ids = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id)
-        x = packing.pack(layout, {"token_ids": values}, special_ids, max_length, pad_to_max_length)
-        return x, tf.gather(label_ids, batch)
+    if isinstance(source, LabelledTexts):
+        return to_dataset(source, seed)
+    columns = (text_column, label_column, text_pair_column, labels, problem_type)
+    if not streaming:
+        return to_dataset(read_labelled_texts(source, *columns), seed)
 
-    dataset = rows.map(to_examples, num_parallel_calls=tf.data.AUTOTUNE)
-    cardinality = tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))
-    return dataset.apply(cardinality).prefetch(tf.data.AUTOTUNE)
+    def read_rows():
+        return labelled_rows(source, *columns)
 
-
-def _tokenize(tokenizer, texts):
-    """The piece ids of the texts, a ragged tensor `[n, pieces]`."""
-    values, lengths = [], []
-    start, characters = 0, 0
-    for end, text in enumerate(texts, start=1):
-        characters += len(text)
-        # The tokenizer's memory grows with the text that it is given at once.
-        if characters >= _TOKENIZER_CHARACTERS or end == len(texts):
-            ragged = tokenizer.tokenize_ragged(texts[start:end])
-            values.append(ragged.values.numpy())
-            lengths.append(ragged.row_lengths().numpy())
-            start, characters = end, 0
-    return tf.RaggedTensor.from_row_lengths(np.concatenate(values), np.concatenate(lengths))
+    _, known = read_rows()
+    if known is None and problem_type != REGRESSION:
+        raise ValueError(
+            "With `streaming`, `labels` must name the labels, since not all rows are read before "
+            "the first batch. Received: labels=None"
+        )
+    return streamed_batches(
+        lambda: read_rows()[0],
+        lambda rows, seed: to_dataset(gather_labelled_texts(rows, known, problem_type), seed),
+        batch_size,
+        shuffle,
+        seed,
+    )
