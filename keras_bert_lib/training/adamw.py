@@ -1,6 +1,7 @@
 """Adam with decoupled weight decay, as BERT wants it."""
 
 import math
+import re
 
 import keras
 import numpy as np
@@ -19,6 +20,9 @@ class AdamW(keras.optimizers.AdamW):
     - `clip_norm` bounds the gradient of the global batch. (Keras clips the gradient of each
       replica before summing them, so two devices do not train like one.)
     - `epsilon` is added to the corrected second moment, as in the paper.
+    - `layer_decay` gives lower blocks a lower learning rate.
+    - A schedule counts updates where `accumulation_steps` puts several batches into one. (With
+      `gradient_accumulation_steps` Keras' optimizers ask it for the number of batches.)
     - On TensorFlow each tensor is updated by one fused kernel.
 
     Args:
@@ -30,6 +34,12 @@ class AdamW(keras.optimizers.AdamW):
         clip_norm: float or None. The largest norm of all gradients taken together; longer ones
             are scaled down to it. None: no clipping.
         no_decay: tuple of str. A variable whose name ends in one of these does not decay.
+        layer_decay: float or None. The learning rate of an encoder's block is that of the block
+            above times this; the embeddings' is that of the first block times this. The pooler
+            and the head have the whole one. None: all have it.
+        accumulation_steps: int. Batches whose gradients are averaged to one update. Clipping
+            bounds the average. Batches that do not fill up an update at the end of an epoch
+            count for the first one of the next.
         name: str or None.
 
     Raises:
@@ -46,6 +56,8 @@ class AdamW(keras.optimizers.AdamW):
         - [Mosbach et al., 2020](https://arxiv.org/abs/2006.04884) and
           [Zhang et al., 2020](https://arxiv.org/abs/2006.05987): why bias correction matters
           to BERT, whose first release had none
+        - [Sun et al., 2019](https://arxiv.org/abs/1905.05583), section 5.3.3, and
+          [Zhang et al., 2020](https://arxiv.org/abs/2006.05987): learning rates by layer
     """
 
     def __init__(
@@ -57,6 +69,8 @@ class AdamW(keras.optimizers.AdamW):
         epsilon=1e-6,
         clip_norm=1.0,
         no_decay=("bias", "gamma", "beta"),
+        layer_decay=None,
+        accumulation_steps=1,
         name="adamw",
     ):
         if not weight_decay >= 0:
@@ -66,6 +80,14 @@ class AdamW(keras.optimizers.AdamW):
                 raise ValueError(f"`{argument}` must be between 0 and 1. Received: {beta}")
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"`clip_norm` must be above 0, or None. Received: {clip_norm}")
+        if layer_decay is not None and not 0 < layer_decay <= 1:
+            raise ValueError(
+                f"`layer_decay` must be above 0 and at most 1, or None. Received: {layer_decay}"
+            )
+        if not isinstance(accumulation_steps, int) or accumulation_steps < 1:
+            raise ValueError(
+                f"`accumulation_steps` must be an integer from 1 on. Received: {accumulation_steps}"
+            )
         super().__init__(
             learning_rate=learning_rate,
             weight_decay=weight_decay,
@@ -73,22 +95,32 @@ class AdamW(keras.optimizers.AdamW):
             beta_2=beta_2,
             epsilon=epsilon,
             global_clipnorm=clip_norm,
+            # Keras makes the variables that hold the sums, and counts batches and updates.
+            gradient_accumulation_steps=accumulation_steps if accumulation_steps > 1 else None,
             name=name,
         )
         self.clip_norm = clip_norm
         self.no_decay = tuple(no_decay)
+        self.layer_decay = layer_decay
+        self.accumulation_steps = accumulation_steps
 
     def build(self, variables):
         """Creates the two moments of each of `variables`."""
         if self.built:
             return
-        self.exclude_from_weight_decay(
-            var_list=[variable for variable in variables if not self._decays(variable)]
+        # Of each variable, by its number: the share of the learning rate that it gets, and its
+        # weight decay.
+        self._rates = tuple(learning_rate_shares(variables, self.layer_decay))
+        self._weight_decays = tuple(
+            0.0 if variable.name.endswith(self.no_decay) else self.weight_decay
+            for variable in variables
         )
         super().build(variables)
 
-    def _decays(self, variable):
-        return self.weight_decay > 0 and not variable.name.endswith(self.no_decay)
+    def _get_current_learning_rate(self):
+        if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+            return self._learning_rate(self.iterations)  # updates, not batches
+        return super()._get_current_learning_rate()
 
     def apply(self, grads, trainable_variables=None):
         """Updates `trainable_variables` by `grads`, this replica's share of the gradients."""
@@ -105,10 +137,16 @@ class AdamW(keras.optimizers.AdamW):
         if not used:
             raise ValueError("No variable has a gradient: does the loss depend on the model?")
         variables, grads = zip(*used)
+        self._check_variables_are_known(variables)
 
         # Keras scales the loss of a replica by 1 / replicas: the sum is the global gradient.
         replica = tf.distribute.get_replica_context()
         grads = replica.all_reduce(tf.distribute.ReduceOp.SUM, list(grads))
+        is_update, sums = True, None
+        if self.accumulation_steps > 1:
+            is_update = tf.equal((self._iterations + 1) % self.accumulation_steps, 0)
+            sums = [g + self._sum(v) for v, g in zip(variables, grads)]
+            grads = [total / self.accumulation_steps for total in sums]
         if self.clip_norm is not None:
             scale = self.clip_norm / tf.maximum(tf.linalg.global_norm(grads), self.clip_norm)
             grads = [g * tf.cast(scale, g.dtype) for g in grads]
@@ -117,8 +155,13 @@ class AdamW(keras.optimizers.AdamW):
         # may be updated, so everything waits for the gradients.
         with tf.control_dependencies(grads):
             scalars = self._scalars(tf.cast(self.learning_rate, tf.float32))
-            self.iterations.assign_add(1)
-        replica.merge_call(self._update_all, args=(variables, grads, scalars))
+            self._iterations.assign_add(1)
+        replica.merge_call(self._update_all, args=(is_update, variables, grads, sums, scalars))
+
+    def _sum(self, variable):
+        """Returns the sum of the gradients of `variable` since the last update."""
+        total = self._accumulated_gradients[self._get_variable_index(variable)]
+        return tf.convert_to_tensor(total.value)
 
     def _scalars(self, learning_rate):
         # The kernel computes in float32, where 1 - 0.999 is off by 1e-5: the corrections must
@@ -129,41 +172,61 @@ class AdamW(keras.optimizers.AdamW):
             for beta in (self.beta_1, self.beta_2)
         )
         return {
-            "decay": learning_rate * self.weight_decay,
+            "learning_rate": learning_rate,
             "lr": learning_rate * tf.sqrt(correction_2) / correction_1,
             # The kernel adds it to the root of the uncorrected moment.
             "epsilon": self.epsilon * tf.sqrt(correction_2),
         }
 
-    def _update_all(self, strategy, variables, grads, scalars):
+    def _update_all(self, strategy, is_update, variables, grads, sums, scalars):
+        if self.accumulation_steps == 1:
+            self._update_variables(strategy, variables, grads, scalars)
+            return
+
+        # A branch that updates variables may not be within a replica, only around all of them.
+        def update():
+            self._update_variables(strategy, variables, grads, scalars)
+            self._assign_sums(strategy, variables, [tf.zeros(v.shape, v.dtype) for v in variables])
+
+        def wait():
+            self._assign_sums(strategy, variables, sums)
+
+        tf.cond(strategy.experimental_local_results(is_update)[0], update, wait)
+
+    def _assign_sums(self, strategy, variables, sums):
+        for variable, total in zip(variables, sums):
+            accumulator = self._accumulated_gradients[self._get_variable_index(variable)]
+            strategy.extended.update(accumulator.value, _assign, args=(total,), group=False)
+
+    def _update_variables(self, strategy, variables, grads, scalars):
         for variable, grad in zip(variables, grads):
             index = self._get_variable_index(variable)
             m, v = self._momentums[index].value, self._velocities[index].value
-            update = self._decay_and_update if self._decays(variable) else self._update
-            strategy.extended.update(
-                variable.value, update, args=(m, v, grad, scalars), group=False
-            )
+            args = (m, v, grad, scalars, self._rates[index], self._weight_decays[index])
+            strategy.extended.update(variable.value, self._update, args=args, group=False)
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable))
 
-    def _decay_and_update(self, variable, m, v, grad, scalars):
-        variable.assign_sub(variable * tf.cast(scalars["decay"], variable.dtype))
-        self._update(variable, m, v, grad, scalars)
-
-    def _update(self, variable, m, v, grad, scalars):
+    def _update(self, variable, m, v, grad, scalars, rate, weight_decay):
         dtype = variable.dtype
+        if weight_decay:
+            decay = scalars["learning_rate"] * (rate * weight_decay)
+            variable.assign_sub(variable * tf.cast(decay, dtype))
         tf.raw_ops.ResourceApplyAdam(
             var=variable.handle,
             m=m.handle,
             v=v.handle,
             beta1_power=tf.zeros([], dtype),  # the bias is corrected in `lr` and `epsilon`
             beta2_power=tf.zeros([], dtype),
-            lr=tf.cast(scalars["lr"], dtype),
+            lr=tf.cast(scalars["lr"] * rate, dtype),
             beta1=tf.constant(self.beta_1, dtype),
             beta2=tf.constant(self.beta_2, dtype),
             epsilon=tf.cast(scalars["epsilon"], dtype),
             grad=tf.cast(grad, dtype),
         )
+
+    def _apply_weight_decay(self, variables):
+        pass  # `update_step` does, which knows each variable's learning rate
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable by `keras.ops`: what backends other than TensorFlow use."""
@@ -174,10 +237,12 @@ class AdamW(keras.optimizers.AdamW):
         step = ops.cast(self.iterations, dtype) + 1
         correction_1 = -ops.expm1(step * math.log(self.beta_1))  # 1 - beta ** step
         correction_2 = -ops.expm1(step * math.log(self.beta_2))
+        learning_rate = ops.cast(learning_rate, dtype) * self._rates[index]
+        self.assign_sub(variable, variable * (learning_rate * self._weight_decays[index]))
         self.assign_add(m, (gradient - m) * (1 - self.beta_1))
         self.assign_add(v, (ops.square(gradient) - v) * (1 - self.beta_2))
         denominator = ops.sqrt(v / correction_2) + self.epsilon
-        self.assign_sub(variable, ops.cast(learning_rate, dtype) * m / correction_1 / denominator)
+        self.assign_sub(variable, learning_rate * m / correction_1 / denominator)
 
     def get_config(self):
         """Returns the constructor's arguments."""
@@ -190,5 +255,36 @@ class AdamW(keras.optimizers.AdamW):
             "epsilon": self.epsilon,
             "clip_norm": self.clip_norm,
             "no_decay": self.no_decay,
+            "layer_decay": self.layer_decay,
+            "accumulation_steps": self.accumulation_steps,
             "name": self.name,
         }
+
+
+def _assign(variable, value):
+    variable.assign(value)
+
+
+def learning_rate_shares(variables, layer_decay):
+    """Returns the share of the learning rate that each of `variables` gets, by its path.
+
+    Block n - 1 of n, the last one, gets `layer_decay`, block 0 `layer_decay ** n` and the
+    embeddings `layer_decay ** (n + 1)`; all else, the pooler and the head, gets 1.
+
+    Raises:
+        ValueError: if there is a `layer_decay` and no block.
+    """
+    if layer_decay is None:
+        return [1.0] * len(variables)
+    layers = []  # from 0, the embeddings, up; None for what is above all blocks
+    for variable in variables:
+        block = re.search(r"(?:^|/)block_(\d+)/", variable.path)
+        is_embedding = re.search(r"(?:^|/)embeddings/", variable.path)
+        layers.append(int(block[1]) + 1 if block else 0 if is_embedding else None)
+    top = max((layer for layer in layers if layer is not None), default=0)
+    if top == 0:
+        raise ValueError(
+            "`layer_decay` goes by the blocks of a BertEncoder, and the model has none that is "
+            f"trained. Leave it out. Received: layer_decay={layer_decay}"
+        )
+    return [1.0 if layer is None else layer_decay ** (top + 1 - layer) for layer in layers]

@@ -1,21 +1,44 @@
 """The optimizer that BERT is trained with, in one call."""
 
 from keras_bert_lib.training.adamw import AdamW
+from keras_bert_lib.training.warmup_constant import WarmupConstant
+from keras_bert_lib.training.warmup_cosine_decay import WarmupCosineDecay
 from keras_bert_lib.training.warmup_linear_decay import WarmupLinearDecay
+
+_SCHEDULES = {
+    "linear": WarmupLinearDecay,
+    "cosine": WarmupCosineDecay,
+    "constant": WarmupConstant,
+}
 
 
 def create_optimizer(
-    learning_rate, total_steps, warmup_ratio=0.1, weight_decay=0.01, clip_norm=1.0
+    learning_rate,
+    total_steps,
+    warmup_ratio=0.1,
+    weight_decay=0.01,
+    clip_norm=1.0,
+    schedule="linear",
+    layer_decay=None,
+    accumulation_steps=1,
 ):
-    """Returns AdamW whose learning rate warms up and then decays, both linearly.
+    """Returns AdamW whose learning rate warms up and then decays, both linearly by default.
 
     Args:
         learning_rate: float. The peak: 1e-4 for pretraining, 2e-5 to 5e-5 for fine-tuning;
             small models take more.
-        total_steps: int. Batches in the whole training: batches of an epoch times epochs.
+        total_steps: int. Updates in the whole training: batches of an epoch times epochs, divided
+            by `accumulation_steps`.
         warmup_ratio: float. The share of `total_steps` after which the peak is reached.
         weight_decay: float. Decoupled weight decay; biases and LayerNorm have none.
         clip_norm: float or None. The largest global norm of the gradients.
+        schedule: str. What comes after the warmup: "linear", down to 0 in a straight line;
+            "cosine", down to 0 in half a wave; "constant", the peak.
+        layer_decay: float or None. What the learning rate of each block is multiplied by from
+            the head down to the embeddings, as 0.9: lower layers hold what is common to all
+            texts, and change less. None: all layers have the same.
+        accumulation_steps: int. Batches whose gradients are averaged to one update: what a
+            batch of so many times the size does, in the memory of one.
 
     Returns:
         An `AdamW` for `compile`.
@@ -33,6 +56,7 @@ def create_optimizer(
 
     References:
         - [Devlin et al., 2018](https://arxiv.org/abs/1810.04805), appendix A.2 and A.3
+        - [Sun et al., 2019](https://arxiv.org/abs/1905.05583), for `layer_decay`
     """
     if not learning_rate > 0:
         raise ValueError(f"`learning_rate` must be above 0. Received: {learning_rate}")
@@ -46,7 +70,14 @@ def create_optimizer(
             "`warmup_ratio` must be between 0 and 1, a share of `total_steps`. "
             f"Received: {warmup_ratio}"
         )
-    schedule = WarmupLinearDecay(
-        learning_rate, total_steps, warmup_steps=round(total_steps * warmup_ratio)
+    if schedule not in _SCHEDULES:
+        raise ValueError(f"`schedule` must be one of {list(_SCHEDULES)}. Received: {schedule!r}")
+    return AdamW(
+        _SCHEDULES[schedule](
+            learning_rate, total_steps, warmup_steps=round(total_steps * warmup_ratio)
+        ),
+        weight_decay=weight_decay,
+        clip_norm=clip_norm,
+        layer_decay=layer_decay,
+        accumulation_steps=accumulation_steps,
     )
-    return AdamW(schedule, weight_decay=weight_decay, clip_norm=clip_norm)

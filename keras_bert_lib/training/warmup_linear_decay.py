@@ -49,9 +49,13 @@ class WarmupLinearDecay(keras.optimizers.schedules.LearningRateSchedule):
         """Returns the learning rate, a float32 scalar, of the update number `step` (from 0)."""
         step = ops.cast(step, "float32")
         up = step / max(self.warmup_steps, 1)
-        down = (self.total_steps - step) / max(self.total_steps - self.warmup_steps, 1)
-        factor = ops.where(step < self.warmup_steps, up, ops.maximum(down, 0.0))
+        left = (self.total_steps - step) / max(self.total_steps - self.warmup_steps, 1)
+        factor = ops.where(step < self.warmup_steps, up, self._decayed(ops.maximum(left, 0.0)))
         return self.learning_rate * factor
+
+    def _decayed(self, left):
+        """Returns the share of the peak when the share `left` of the steps after it is left."""
+        return left
 
     def get_config(self):
         """Returns the constructor's arguments."""

@@ -1,5 +1,6 @@
 """AdamW against PyTorch, under two devices, through saving, and in mixed precision."""
 
+import contextlib
 import functools
 import tempfile
 
@@ -112,6 +113,23 @@ class LossPerStep(keras.callbacks.Callback):
         self.losses.append(logs["loss"])
 
 
+def layer_variables():
+    """Variables of two blocks, of embeddings and of a head, by their paths."""
+    rng = np.random.RandomState(5)
+    paths = ("e/embeddings/token_embedding", "e/block_0/output/kernel", "e/block_1/output/kernel")
+    paths += ("e/block_1/output/bias", "e/pooler/dense/kernel", "classifier/kernel")
+    variables = []
+    for path in paths:
+        *scopes, name = path.split("/")
+        with contextlib.ExitStack() as stack:
+            for scope in scopes:
+                stack.enter_context(keras.name_scope(scope))
+            value = rng.normal(size=(3, 2))
+            variables.append(keras.Variable(value, dtype="float32", name=name))
+    assert tuple(v.path for v in variables) == paths
+    return variables
+
+
 def train(model, optimizer, epochs=6, batch_size=16):
     """Returns the loss of each step."""
     model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
@@ -145,6 +163,88 @@ class AdamWTest(parameterized.TestCase):
         weight = keras.Variable([1.0, 1.0], name="kernel")
         AdamW(0.01, weight_decay=0.0, clip_norm=None).apply([tf.constant([0.3, -20.0])], [weight])
         np.testing.assert_allclose(weight.numpy(), [0.99, 1.01], rtol=1e-6)
+
+    @pytest.mark.parity
+    def test_layer_decay_equals_parameter_groups_of_pytorch(self):
+        import torch
+
+        variables = layer_variables()
+        shares = (0.5**3, 0.5**2, 0.5, 0.5, 1.0, 1.0)
+        weights = [torch.nn.Parameter(torch.tensor(v.numpy())) for v in variables]
+        groups = [
+            {"params": [w], "lr": 0.1 * share, "weight_decay": 0.0 if "bias" in v.path else 0.2}
+            for v, w, share in zip(variables, weights, shares)
+        ]
+        theirs = torch.optim.AdamW(groups, eps=1e-6)
+        ours = AdamW(0.1, weight_decay=0.2, layer_decay=0.5)
+        rng = np.random.RandomState(6)
+        for _ in range(10):
+            gradients = [rng.normal(size=(3, 2)).astype("float32") for _ in variables]
+            ours.apply([tf.constant(g) for g in gradients], variables)
+            for weight, gradient in zip(weights, gradients):
+                weight.grad = torch.tensor(gradient)
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
+            theirs.step()
+        for variable, weight in zip(variables, weights):
+            np.testing.assert_allclose(variable, weight.detach().numpy(), rtol=2e-6, atol=1e-7)
+
+    @parameterized.parameters(AdamW.apply, keras.optimizers.Optimizer.apply)
+    def test_layer_decay_by_hand(self, apply):
+        # The first step of Adam is as long as the learning rate; then 0.2 of it decays.
+        variables = layer_variables()
+        before = [variable.numpy() for variable in variables]
+        optimizer = AdamW(0.1, weight_decay=0.2, layer_decay=0.5, epsilon=1e-12)
+        apply(optimizer, [tf.fill(v.shape, 0.3) for v in variables], variables)
+        for variable, old, share in zip(variables, before, (0.125, 0.25, 0.5, 0.5, 1, 1)):
+            decay = 0.0 if variable.name == "bias" else 0.2
+            expected = old * (1 - 0.1 * share * decay) - 0.1 * share
+            np.testing.assert_allclose(variable, expected, rtol=1e-5, atol=1e-6)
+
+    def test_layer_decay_wants_blocks(self):
+        with self.assertRaisesRegex(ValueError, "has none that is trained.*layer_decay=0.9"):
+            train(small_model(), AdamW(0.05, layer_decay=0.9))
+
+    @parameterized.product(strategy=("one_device", "mirrored"), policy=("float32", "mixed_float16"))
+    def test_accumulated_batches_are_one_big_batch(self, strategy, policy):
+        x, y = small_data()
+        weights = []
+        for batch_size, accumulation_steps in ((32, 1), (8, 4)):
+            with create_strategy(strategy).scope():
+                model = small_model()
+                optimizer = create_optimizer(
+                    0.05, total_steps=12, clip_norm=0.3, accumulation_steps=accumulation_steps
+                )
+                if policy == "mixed_float16":
+                    optimizer = keras.optimizers.LossScaleOptimizer(optimizer, initial_scale=64.0)
+                model.compile(
+                    optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+                )
+            model.fit(x, y, batch_size, epochs=5, shuffle=False, verbose=0)
+            updates = keras.ops.convert_to_numpy(optimizer.iterations)
+            self.assertEqual(updates, 10)
+            np.testing.assert_allclose(optimizer.learning_rate, 0.05 * 2 / 11, rtol=1e-6)
+            weights.append(model.get_weights())
+        for accumulated, expected in zip(weights[1], weights[0]):
+            np.testing.assert_allclose(accumulated, expected, rtol=0, atol=1e-6)
+
+    def test_accumulation_goes_on_in_the_next_epoch_and_after_saving(self):
+        # 5 batches an epoch, 2 an update: the fifth waits for the sixth.
+        def optimizer():
+            return AdamW(0.05, accumulation_steps=2)
+
+        x, y = small_data(80)
+        unbroken, broken = small_model(), small_model()
+        for model in (unbroken, broken):
+            model.compile(optimizer(), keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        unbroken.fit(x, y, 16, epochs=4, shuffle=False, verbose=0)
+        self.assertEqual(int(unbroken.optimizer.iterations), 10)
+        broken.fit(x, y, 16, epochs=1, shuffle=False, verbose=0)
+        with tempfile.TemporaryDirectory() as folder:
+            broken.save(f"{folder}/model.keras")
+            broken = keras.models.load_model(f"{folder}/model.keras")
+        broken.fit(x, y, 16, epochs=3, shuffle=False, verbose=0)
+        for weight, expected in zip(broken.get_weights(), unbroken.get_weights()):
+            np.testing.assert_allclose(weight, expected, rtol=1e-6)
 
     def test_bias_and_layer_norm_do_not_decay(self):
         model = small_model()
@@ -247,6 +347,8 @@ class AdamWTest(parameterized.TestCase):
         ({"beta_1": 1.0}, "`beta_1` must be between 0 and 1. Received: 1.0"),
         ({"beta_2": 0.0}, "`beta_2` must be between 0 and 1. Received: 0.0"),
         ({"clip_norm": 0.0}, "`clip_norm` must be above 0, or None. Received: 0.0"),
+        ({"layer_decay": 1.5}, "`layer_decay` must be above 0 and at most 1.*Received: 1.5"),
+        ({"accumulation_steps": 0}, "must be an integer from 1 on. Received: 0"),
     )
     def test_bad_arguments(self, arguments, message):
         with self.assertRaisesRegex(ValueError, message):
