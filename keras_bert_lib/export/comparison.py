@@ -5,27 +5,21 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_lib.export import metrics, stock_runtime
+from keras_bert_lib.evaluation import metrics
+from keras_bert_lib.evaluation.tasks import (
+    ANSWERS,
+    CHOICE,
+    EMBEDDING,
+    ENTITIES,
+    MASKED_LM,
+    task_of,
+)
+from keras_bert_lib.export import stock_runtime
 from keras_bert_lib.export.serving_module import ServingModule
 from keras_bert_lib.export.tokens_file import TokensFile
-from keras_bert_lib.models import (
-    BertMaskedLM,
-    BertMultipleChoice,
-    BertQuestionAnswerer,
-    BertTextEmbedder,
-    BertTokenClassifier,
-)
+from keras_bert_lib.models import BertMaskedLM
 from keras_bert_lib.models.bert_classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 
-EMBEDDING, ENTITIES, ANSWERS = "embedding", "entities", "question_answering"
-CHOICE, MASKED_LM = "multiple_choice", "masked_lm"
-_TASKS = {
-    BertTextEmbedder: EMBEDDING,
-    BertTokenClassifier: ENTITIES,
-    BertQuestionAnswerer: ANSWERS,
-    BertMultipleChoice: CHOICE,
-    BertMaskedLM: MASKED_LM,
-}
 _NUMBERS = ("probabilities", "values", "embedding")  # outputs that are compared as they are
 _MOST_SCORES = 2000  # enough to plot
 
@@ -39,14 +33,6 @@ class Comparison(NamedTuple):
     answers: tuple  # two lists or arrays [n], in the form of `metric_of`
     truncated: int  # texts that the file cut
     confidences: tuple | None = None  # two float arrays [n], where there is one label or choice
-
-
-def task_of(model):
-    """Returns the name of a model's task."""
-    for kind, task in _TASKS.items():
-        if isinstance(model, kind):
-            return task
-    return model.problem_type
 
 
 def compare(model, file, texts, text_pairs, batch_size, progress):
@@ -218,7 +204,7 @@ def _compare_spans(task, keras, found, truncated):
 def metric_of(task, answers, labels):
     """Returns the metric of a task for answers of a `Comparison` and the right ones."""
     if task == MULTI_LABEL:
-        return metrics.micro_f1(answers, [set(map(str, row)) for row in labels])
+        return metrics.set_f1(answers, [set(map(str, row)) for row in labels])
     if task == REGRESSION:
         right = np.reshape(np.asarray(labels, np.float64), answers.shape)
         return float(np.mean([metrics.spearman(a, b) for a, b in zip(answers.T, right.T)]))
@@ -227,10 +213,10 @@ def metric_of(task, answers, labels):
         norms = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
         return metrics.spearman((first * second).sum(axis=-1) / np.maximum(norms, 1e-12), labels)
     if task == ENTITIES:
-        return metrics.micro_f1([set(row) for row in answers], [_entities(row) for row in labels])
+        return metrics.set_f1([set(row) for row in answers], [_entities(row) for row in labels])
     if task == ANSWERS:
         right = [[row] if isinstance(row, str) else list(row) for row in labels]
-        return metrics.exact_match([row[0][2] for row in answers], right)
+        return float(np.mean(metrics.exact_matches([row[0][2] for row in answers], right)))
     if task == MASKED_LM:
         right = [[row] if isinstance(row, str) else list(row) for row in labels]
         found = [dict(row) for row in answers]

@@ -6,6 +6,8 @@ import io
 
 import numpy as np
 
+from keras_bert_lib.evaluation import metrics, plots
+
 _MOST_CLASSES = 30  # of a confusion matrix that can be read
 _BINS = 10  # of the calibration
 _STYLE = """
@@ -46,19 +48,8 @@ def make(report):
 
 
 def check_matplotlib():
-    """Raises unless plots can be drawn.
-
-    Raises:
-        ImportError: if matplotlib is not installed.
-    """
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise ImportError(
-            "The HTML report needs matplotlib: `pip install 'keras-bert-lib[report]'`, or take the "
-            "JSON alone."
-        ) from error
-    return matplotlib
+    """Returns matplotlib; raises ImportError unless plots can be drawn."""
+    return plots.check_matplotlib("The HTML report needs", "take the JSON alone")
 
 
 def _table(rows):
@@ -165,15 +156,14 @@ def _calibration(report):
     sides = {}
     for side in ("keras", "file"):
         right = [str(a) == str(b) for a, b in zip(cases[f"{side}_answer"], cases["label"])]
-        sides[side] = np.array(cases[f"{side}_confidence"], float), np.array(right, float)
+        sides[side] = cases[f"{side}_confidence"], right
 
     def draw(axes):
         axes.plot([0, 1], [0, 1], color="#bbb", linewidth=1)
         for side, (scores, right) in sides.items():
-            place = _bins(scores)
-            bins = [place == i for i in np.unique(place)]
-            x, y = ([values[b].mean() for b in bins] for values in (scores, right))
-            axes.plot(x, y, marker="o", label="Keras" if side == "keras" else "file")
+            bins = metrics.reliability(scores, right)
+            label = "Keras" if side == "keras" else "file"
+            axes.plot(bins["confidence"], bins["accuracy"], marker="o", label=label)
         axes.set(xlabel="probability", ylabel="share that is right", xlim=(0, 1), ylim=(0, 1))
         axes.legend()
 

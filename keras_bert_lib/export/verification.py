@@ -1,9 +1,9 @@
 """What a comparison of an exported file with its model found."""
 
 import dataclasses
-import json
 import math
 
+from keras_bert_lib.evaluation.json_text import json_text
 from keras_bert_lib.export.files import write_file
 from keras_bert_lib.export.verification_error import VerificationError
 
@@ -170,8 +170,7 @@ class Verification:
         """
         content = {"agreement_name": self.agreement_name, "metric_name": self.metric_name}
         content = dataclasses.asdict(self) | content
-        text = json.dumps(_plain(content), ensure_ascii=False, indent=1) + "\n"
-        write_file(path, text.encode())
+        write_file(path, json_text(content).encode())
 
     def save_html(self, path):
         """Writes one page with the figures and plots of them, which needs nothing else.
@@ -191,16 +190,3 @@ def _threads(number):
     if number is None:
         return "TensorFlow's threads"
     return "1 thread" if number == 1 else f"{number} threads"
-
-
-def _plain(value):
-    """Returns a value as JSON has it: sets sorted, numbers that are not finite as null."""
-    if isinstance(value, dict):
-        return {str(key): _plain(x) for key, x in value.items()}
-    if isinstance(value, (set, frozenset)):
-        return sorted(map(_plain, value))
-    if isinstance(value, (list, tuple)):
-        return [_plain(x) for x in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value

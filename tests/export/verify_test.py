@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import keras_bert_lib as kbl
-from keras_bert_lib.export import VerificationError, metrics, operators, report_page
+from keras_bert_lib.export import VerificationError, comparison, operators, report_page
 from keras_bert_lib.export.quantization import flatbuffer
 from keras_bert_lib.export.verification import Verification
 from tests.export.task_models import MAX_BYTES, make_model
@@ -136,25 +136,29 @@ def test_a_file_that_is_worse_than_its_model_fails_loudly(classifier, files, hel
 
 
 def test_metrics_are_those_of_known_cases():
-    assert metrics.accuracy(["a", "b", "c"], ["a", "b", "d"]) == pytest.approx(2 / 3)
+    def of(task, found, right):
+        return pytest.approx(comparison.metric_of(task, found, right))
+
+    assert of("single_label_classification", ["a", "1", "c"], ["a", 1, "d"]) == 2 / 3
+    assert of("multiple_choice", [0, 1, 2, 1], [0, 1, 2, 2]) == 3 / 4
     # 2 right of 3 found and 4 to find: F1 = 4 / 7.
-    found, right = [{"a", "b"}, {"c"}], [{"a"}, {"c", "d", "e"}]
-    assert metrics.micro_f1(found, right) == pytest.approx(4 / 7)
-    assert metrics.micro_f1([set()], [set()]) == 1
-    assert metrics.spearman([1, 2, 3, 4], [10, 20, 30, 1000]) == pytest.approx(1)
-    assert metrics.spearman([1, 2, 3, 4], [4, 3, 2, 1]) == pytest.approx(-1)
-    assert math.isnan(metrics.spearman([1, 1], [1, 2]))
-    assert metrics.exact_match(["The cat!", "", "x"], [["cat", "dog"], [], ["y"]]) == pytest.approx(
-        2 / 3
-    )
-
-
-@pytest.mark.parity
-def test_spearman_is_that_of_scipy():
-    stats = pytest.importorskip("scipy.stats")
-    rng = np.random.default_rng(0)
-    a, b = rng.integers(0, 9, 200), rng.normal(size=200)
-    assert metrics.spearman(a, b) == pytest.approx(stats.spearmanr(a, b).statistic)
+    found, right = [{"a", "b"}, {"c"}], [["a"], ["c", "d", "e"]]
+    assert of("multi_label_classification", found, right) == 4 / 7
+    name, place = (0, 3, "name"), (4, 8, "place")
+    right = [[{"start": 0, "end": 3, "label": "name"}, (4, 8, "name")], []]
+    assert of("entities", [[name, place], []], right) == 1 / 2
+    assert of("entities", [[]], [[]]) == 1
+    # Of two outputs the mean: 1 and -1, and 1 and 1.
+    found = np.array([[1, 4], [2, 3], [3, 2], [4, 1.0]])
+    assert of("regression", found, [[10, 1], [20, 2], [30, 3], [1000, 4]]) == 0
+    assert of("regression", found[:, :1], [10, 20, 30, 1000]) == 1
+    assert math.isnan(comparison.metric_of("regression", np.ones([2, 1]), [1, 2]))
+    # Cosines of pairs 1, 0 and -1.
+    found = np.array([[1, 0], [0, 2], [1, 0], [3, 0], [1, 0], [-1, 0.0]])
+    assert of("embedding", found, [0.9, 0.4, 0.1]) == 1
+    answers = [[(0, 8, "The cat!")], [(0, 0, "")], [(0, 1, "x")]]
+    assert of("question_answering", answers, [["cat", "dog"], [], "y"]) == 2 / 3
+    assert of("masked_lm", [[(0, "a"), (1, "b")], [(0, "c")]], [["a", "x"], "c"]) == 2 / 3
 
 
 def test_lists_that_do_not_fit_are_refused(classifier, files):
