@@ -18,6 +18,9 @@ from keras_bert_lib.models.bert_classifier import MULTI_LABEL, REGRESSION, SINGL
 from keras_bert_lib.models.bert_masked_lm import mask_tokenizer
 from keras_bert_lib.models.windows import model_inputs, of_windows
 
+# Of windows that are computed at once: tens of MB in a model of BERT's size.
+_MOST_TOKENS = 8192
+
 # What there is room for in the answers of a BertTokenClassifier.
 _MOST_ENTITIES = 64
 
@@ -35,15 +38,20 @@ class TaskAnswers:
     Args:
         model: a model of the task, with a tokenizer.
         max_length: int, most tokens of a text, special tokens included.
+        lengths: tuple of int, ascending, or empty: rows are padded to the next of them, so that a
+            server sees few shapes.
     """
 
+    most_bytes = 2**16  # of a string that are read
+    truncation = "longest_first"  # see `BertTokenizer`
     pairs = None  # whether the task takes pairs of texts; None: as the caller says
     has_choices = False  # whether there are several second texts to each first one
 
-    def __init__(self, model, max_length):
+    def __init__(self, model, max_length, lengths=()):
         self.model = model
         self.tokenizer = model.tokenizer
         self.max_length = max_length
+        self.lengths = tuple(lengths)
 
     @property
     def labels(self):
@@ -94,6 +102,83 @@ class TaskAnswers:
             del tokens["padding_mask"]
         return tokens
 
+    def predict(self, tokens, by_token=False):
+        """Returns what the model gives for its inputs.
+
+        Args:
+            tokens: dict of tensors, the model's inputs.
+            by_token: bool, whether what it gives has a place for each token, `[b, s, ...]`.
+        """
+        length = tf.shape(tokens["token_ids"])[-1]
+        if self.lengths:
+            tokens = self._padded(tokens, length)
+        outputs = self.model(tokens, training=False)
+        if self.lengths and by_token:
+            return tf.nest.map_structure(lambda x: x[:, :length], outputs)
+        return outputs
+
+    def predict_windows(self, tokens, text, dtypes=tf.float32):
+        """Returns what the model gives for windows `[w, s]`: a place for each token.
+
+        Of strings, which may be long, some windows are computed at a time; that bounds the memory.
+
+        Args:
+            tokens: dict of tensors, the model's inputs.
+            text: what the windows are of; see `of_texts`.
+            dtypes: the dtype of the output, or a dict of those of the outputs.
+        """
+        if text.dtype != tf.string:
+            return self.predict(tokens, by_token=True)
+        count, length = tf.unstack(tf.shape(tokens["token_ids"]))
+        parts = tf.maximum((count * length + _MOST_TOKENS - 1) // _MOST_TOKENS, 1)
+        rows = (count + parts - 1) // parts  # of a part
+        padding = [[0, parts * rows - count], [0, 0]]
+        parted = {
+            name: tf.reshape(tf.pad(x, padding), [parts, rows, length])
+            for name, x in tokens.items()
+        }
+        outputs = tf.map_fn(
+            lambda part: self.predict(part, by_token=True),
+            parted,
+            parallel_iterations=1,
+            fn_output_signature=dtypes,
+        )
+        return tf.nest.map_structure(
+            lambda x: tf.reshape(x, [parts * rows, length, *x.shape[3:]])[:count], outputs
+        )
+
+    def _padded(self, tokens, length):
+        """Pads the model's inputs to the next of `lengths`, if they are not longer than all."""
+        index = tf.reduce_sum(tf.cast(tf.constant(self.lengths) < length, tf.int32))
+        target = tf.gather(tf.concat([self.lengths, tf.expand_dims(length, 0)], 0), index)
+        padded = dict(tokens)
+        for name in ("token_ids", "segment_ids", "padding_mask"):
+            if name in tokens:
+                before = [[0, 0]] * (len(tokens[name].shape) - 1)
+                value = self.tokenizer.pad_token_id if name == "token_ids" else 0
+                padded[name] = tf.pad(
+                    tokens[name], [*before, [0, target - length]], constant_values=value
+                )
+        return padded
+
+    def tokens_of_texts(self, text, text_pair, truncated):
+        """What the tokenizer makes of strings; see `ServingModule.tokenize`.
+
+        Args:
+            text: strings `[b]`.
+            text_pair: strings `[b]` (of choices `[b, c]`), or None.
+            truncated: int32 `[b]`, 1 where one was cut before.
+        """
+        tokens = self.tokenizer(
+            text,
+            text_pair,
+            max_length=self.max_length,
+            truncation=self.truncation,
+            return_offsets=True,
+            return_truncated=True,
+        )
+        return tokens | {"truncated": tf.maximum(tokens["truncated"], truncated)}
+
 
 class LabelAnswers(TaskAnswers):
     """One label a text: "probabilities" float32 `[b, classes]`, and "label" string `[b]`."""
@@ -105,7 +190,7 @@ class LabelAnswers(TaskAnswers):
 
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
-        probabilities = tf.nn.softmax(self.model(tokens, training=False))  # [b, c]
+        probabilities = tf.nn.softmax(self.predict(tokens))  # [b, c]
         best = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
         return {"probabilities": probabilities, "label": tf.gather(self.model.labels, best)}
 
@@ -115,7 +200,7 @@ class MultiLabelAnswers(LabelAnswers):
 
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
-        return {"probabilities": tf.sigmoid(self.model(tokens, training=False))}
+        return {"probabilities": tf.sigmoid(self.predict(tokens))}
 
 
 class RegressionAnswers(LabelAnswers):
@@ -123,7 +208,7 @@ class RegressionAnswers(LabelAnswers):
 
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
-        return {"values": self.model(tokens, training=False)}
+        return {"values": self.predict(tokens)}
 
 
 class EmbeddingAnswers(TaskAnswers):
@@ -133,7 +218,7 @@ class EmbeddingAnswers(TaskAnswers):
 
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
-        return {"embedding": self.model(tokens, training=False)}
+        return {"embedding": self.predict(tokens)}
 
 
 class EntityAnswers(TaskAnswers):
@@ -144,6 +229,7 @@ class EntityAnswers(TaskAnswers):
     none; "entity_count" int32 `[b]`.
     """
 
+    most_bytes = 2**18
     pairs = False
 
     @property
@@ -153,14 +239,14 @@ class EntityAnswers(TaskAnswers):
 
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
-        return {"logits": self.model(tokens, training=False)}
+        return {"logits": self.predict(tokens, by_token=True)}
 
     def of_texts(self, text, text_pair=None):
         """Answers for texts; see the class. Entities there is no room for count as cut."""
         windows = self.model.windows(text, self.max_length)
         tokens = model_inputs(windows)
         del tokens["segment_ids"]  # all 0, which is what the model takes for none
-        logits = self.model(tokens, training=False)
+        logits = self.predict_windows(tokens, text)
         num_texts = text.shape[0] or tf.shape(text)[0]
         answers = self.model.decode(
             logits, windows, "byte_offsets", num_texts, self.max_length, _MOST_ENTITIES
@@ -177,16 +263,19 @@ class SpanAnswers(TaskAnswers):
     answer; "score" float32 `[b, 1]`, the probability, and "no_answer_score" float32 `[b]`.
     """
 
+    most_bytes = 2**18
+    truncation = "only_second"
     pairs = True
 
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
-        return self.model(tokens, training=False)
+        return self.predict(tokens, by_token=True)
 
     def of_texts(self, text, text_pair):
         """Answers for texts; see the class."""
         windows = self.model.windows(text, text_pair, self.max_length)
-        outputs = self.model(model_inputs(windows), training=False)
+        dtypes = {"start_logits": tf.float32, "end_logits": tf.float32}
+        outputs = self.predict_windows(model_inputs(windows), text, dtypes)
         num_texts = text.shape[0] or tf.shape(text)[0]
         answers = self.model.decode(outputs, windows, "byte_offsets", num_texts)
         return answers | {"truncated": _of_texts(windows, num_texts)}
@@ -204,7 +293,7 @@ class ChoiceAnswers(TaskAnswers):
 
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
-        return {"probabilities": tf.nn.softmax(self.model(tokens, training=False))}
+        return {"probabilities": tf.nn.softmax(self.predict(tokens))}
 
     def of_texts(self, text, text_pair):
         """Answers for texts; see the class."""
@@ -222,6 +311,21 @@ class ChoiceAnswers(TaskAnswers):
         probabilities = tf.reshape(self.of_tokens(tokens)["probabilities"], [batch, choices])
         return {"probabilities": probabilities, "truncated": tf.reduce_max(truncated, axis=1)}
 
+    def tokens_of_texts(self, text, text_pair, truncated):
+        """What the tokenizer makes of strings; see the base class."""
+        choices = tf.shape(text_pair)[1]
+        tokens = super().tokens_of_texts(
+            tf.repeat(text, choices, axis=0),
+            tf.reshape(text_pair, [-1]),
+            tf.repeat(truncated, choices, axis=0),
+        )
+        batch = tf.shape(text)[0]
+        tokens = {
+            name: tf.reshape(x, tf.concat([[batch, choices], tf.shape(x)[1:]], 0))
+            for name, x in tokens.items()
+        }
+        return tokens | {"truncated": tf.reduce_max(tokens["truncated"], axis=1)}
+
 
 class FillAnswers(TaskAnswers):
     """What may stand at each [MASK]; for token ids "logits" float32 `[b, s, vocab]`.
@@ -233,13 +337,13 @@ class FillAnswers(TaskAnswers):
 
     pairs = False
 
-    def __init__(self, model, max_length):
-        super().__init__(model, max_length)
+    def __init__(self, model, max_length, **options):
+        super().__init__(model, max_length, **options)
         self.tokenizer = mask_tokenizer(model.tokenizer)
 
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
-        return {"logits": self.model(tokens, training=False)}
+        return {"logits": self.predict(tokens, by_token=True)}
 
     def of_texts(self, text, text_pair=None):
         """Answers for texts; see the class. Those past the eighth [MASK] count as cut."""
@@ -263,7 +367,7 @@ class FillAnswers(TaskAnswers):
         # The vocabulary's scores are the greater part of the work: for as many as there are.
         used = tf.maximum(tf.reduce_max(tf.concat([count, [1]], 0)), 1)
         positions = at_masks(tf.expand_dims(places, 0))[:, :used]  # [b, p]
-        logits = self.model({**tokens, "masked_positions": positions}, training=False)
+        logits = self.predict({**tokens, "masked_positions": positions})
         # Embeddings that have no piece are none to give.
         scores = tf.nn.softmax(logits)[:, :, : self.tokenizer.vocabulary_size]  # [b, p, v]
         scores, token_ids = tf.math.top_k(scores, k=_MOST_FILLS)  # each [b, p, 5]

@@ -1,16 +1,23 @@
 """Writes a model as a SavedModel that takes text."""
 
-import os
-import shutil
-from pathlib import Path
-
 import tensorflow as tf
 
-from keras_bert_lib.export.serving_module import ServingModule, check_free
+from keras_bert_lib.export.serving_module import ServingModule, is_int
+from keras_bert_lib.export.versions import check_version, split_version, write_version
+from keras_bert_lib.export.warmup import FILE, warmup_requests, write_warmup
 
 
-def saved_model(model, path, max_length=None, pairs=False, overwrite=False):
-    """Writes a SavedModel for TensorFlow Serving, or any other loader of SavedModels.
+def saved_model(
+    model,
+    path,
+    version=None,
+    max_length=None,
+    pairs=False,
+    lengths=None,
+    warmup_texts=None,
+    overwrite=False,
+):
+    """Writes a version of a SavedModel for TensorFlow Serving, or any other loader of SavedModels.
 
     The tokenizer is in the graph, made of core TensorFlow ops. Loading needs neither this library,
     nor Keras, nor a vocabulary file. Signatures:
@@ -18,8 +25,11 @@ def saved_model(model, path, max_length=None, pairs=False, overwrite=False):
     - `serving_default`: `text` string `[batch]`, and where there are pairs `text_pair` alike (for
       multiple choice `[batch, choices]`), to the model's answers, and `truncated` int32 `[batch]`,
       1 where a text had more than `max_length` tokens and was cut.
+    - `serve_examples`: `examples` string `[batch]`, serialized `tf.train.Example` messages with
+      these texts for features, to the same.
     - `tokens`: `token_ids`, `segment_ids`, `padding_mask` int32 `[batch, seq]` (for multiple choice
       `[batch, choices, seq]`) to the answers.
+    - `tokenize`: the texts to these, and to `byte_offsets` and `char_offsets` `[batch, seq, 2]`.
 
     The answers are those of `tflite`, one row a text; besides, strings where numbers stand for
     names: `label` `[batch]` of a `BertClassifier` of one label a text, and `entity_types`
@@ -28,59 +38,88 @@ def saved_model(model, path, max_length=None, pairs=False, overwrite=False):
     `assets.extra/vocab.txt`.
 
     Texts of a `BertTokenClassifier`, and those that hold the answers of a `BertQuestionAnswerer`,
-    are not cut by `max_length`: they are read in windows of so many tokens that overlap.
+    are not cut by `max_length`: they are read in windows of so many tokens that overlap. Of a
+    string 65,536 bytes are read at most, of those read in windows 262,144; `truncated` is 1 where
+    there were more.
 
     Args:
         model: the model of a task, with a tokenizer.
-        path: directory to write, such as "serving/1". Written under another name first, so that a
-            server never sees half of it.
+        path: directory of the model's versions, such as "serving/sentiment", or of one, such as
+            "serving/sentiment/1": a path that ends in a number.
+        version: int, the version to write; None for the next number.
         max_length: int, most tokens of a text; longer ones are cut. None: as many as the model has
             positions for. Batches are padded to their longest text, not to this.
         pairs: bool, whether a `BertClassifier` takes pairs of texts.
-        overwrite: bool, whether to replace what stands at `path`.
+        lengths: list of int, or None. With `[32, 64, 128]` batches are padded to the next of these
+            lengths, so that compilers and GPUs see few shapes; the greatest is the `max_length`.
+        warmup_texts: list of str, texts as the model will see them; of `(text, text_pair)` where it
+            takes pairs; of `(text, [choice, ...])` for multiple choice. Of their words requests of
+            several lengths and batch sizes are made, `assets.extra/tf_serving_warmup_requests`,
+            which TensorFlow Serving runs before it says that it is ready. None for random words of
+            the vocabulary.
+        overwrite: bool, whether to replace the version, where its number is given.
+
+    Returns:
+        The `Path` of the version. It is written under another name first, so that a server never
+        sees half of it.
 
     Raises:
-        FileExistsError: if `path` is there already, without `overwrite`.
-        ValueError: if the model cannot be exported.
+        FileExistsError: if the version is there already, without `overwrite`.
+        ValueError: if the model cannot be exported, or an argument is none of these.
 
     Example:
         ```python
-        kbl.export.saved_model(classifier, "serving/1")
-        answer = tf.saved_model.load("serving/1").signatures["serving_default"]
+        path = kbl.export.saved_model(classifier, "serving/sentiment")  # serving/sentiment/1
+        answer = tf.saved_model.load(str(path)).signatures["serving_default"]
         answer(text=tf.constant(["a fine film"]))["label"]
         ```
     """
-    path = Path(path)
-    check_free(path, overwrite)
-    module = ServingModule(model, max_length, pairs=pairs)
-    signatures = {"serving_default": module.text_function(), "tokens": module.tokens_function()}
-    write_saved_model(module, path, signatures)
+    check_version(path, version, overwrite)
+    if lengths is not None:
+        max_length = _checked_lengths(lengths, max_length)
+    module = ServingModule(model, max_length, pairs=pairs, lengths=sorted(set(lengths or ())))
+    signatures = {
+        "serving_default": module.text_function(),
+        "tokens": module.tokens_function(),
+        "tokenize": module.tokenize_function(),
+        "serve_examples": module.examples_function(),
+    }
+    name = split_version(path)[0].resolve().name
+    requests = warmup_requests(module, warmup_texts)
+
+    def write(directory):
+        write_saved_model(module, directory, signatures)
+        # For callers who look up what a number stands for; no loader needs them.
+        extra = directory / "assets.extra"
+        extra.mkdir()
+        for file, lines in module.answers.lists.items():
+            (extra / file).write_bytes("".join(f"{line}\n" for line in lines).encode())
+        write_warmup(extra / FILE, name, requests)
+
+    return write_version(path, version, overwrite, write)
 
 
-def write_saved_model(module, path, signatures):
-    """Saves under a temporary name beside `path`, then moves it there, replacing what stands there.
+def _checked_lengths(lengths, max_length):
+    """Returns `lengths` as a list, the greatest of which is the `max_length`."""
+    lengths = list(lengths) if isinstance(lengths, (list, tuple)) else []
+    if not lengths or not all(is_int(x) for x in lengths):
+        raise ValueError(
+            f"`lengths` must be a list of numbers of tokens. Received: lengths={lengths!r}"
+        )
+    if max_length not in (None, max(lengths)):
+        raise ValueError(
+            "The greatest of `lengths` is the most tokens of a text; leave out `max_length`. "
+            f"Received: max_length={max_length!r}, lengths={lengths!r}"
+        )
+    return lengths
+
+
+def write_saved_model(module, directory, signatures):
+    """Writes a SavedModel's own files.
 
     Args:
         module: `ServingModule`.
-        path: directory.
+        directory: path.
         signatures: dict of name to `tf.function`.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    replaced = path.with_name(f".{path.name}.{os.getpid()}.old")
-    try:
-        tf.saved_model.save(module, str(temporary), signatures=signatures)
-        # For callers who look up what a number stands for; no loader needs them.
-        extra = temporary / "assets.extra"
-        extra.mkdir()
-        for name, lines in module.answers.lists.items():
-            (extra / name).write_bytes("".join(f"{line}\n" for line in lines).encode())
-        if path.exists():
-            os.rename(path, replaced)
-        os.rename(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if not path.exists() and replaced.exists():
-            os.rename(replaced, path)
-        shutil.rmtree(replaced, ignore_errors=True)
+    tf.saved_model.save(module, str(directory), signatures=signatures)

@@ -25,12 +25,13 @@ class ServingModule(tf.Module):
         pairs: bool, whether the model takes pairs of texts; it need not be said of models that
             take nothing else.
         choices: int or None, how many choices a `BertMultipleChoice` has in a TFLite file.
+        **options: other arguments of the model's `TaskAnswers`.
 
     Raises:
         ValueError: if the model is none that can be exported, or an argument does not fit it.
     """
 
-    def __init__(self, model, max_length=None, most=None, pairs=False, choices=None):
+    def __init__(self, model, max_length=None, most=None, pairs=False, choices=None, **options):
         super().__init__()
         kind = answers_class(model)
         if model.tokenizer is None:
@@ -67,7 +68,7 @@ class ServingModule(tf.Module):
         self.max_length = self.lengths[-1]
         model = in_float32(model)
         self.model_variables = [variable.value for variable in model.variables]
-        self.answers = kind(model, self.max_length)
+        self.answers = kind(model, self.max_length, **options)
 
     def text_function(self, max_bytes=None):
         """Answers for texts.
@@ -81,20 +82,97 @@ class ServingModule(tf.Module):
             `tf.function` with the input "text", and "text_pair" where there are pairs.
         """
         if max_bytes is None:
-            text = tf.TensorSpec([None], tf.string, name="text")
-            shape = [None, None] if self.answers.has_choices else [None]
-            text_pair = tf.TensorSpec(shape, tf.string, name="text_pair")
+            specs, answer = self._string_specs(), self._answer_strings
         else:
-            text = tf.TensorSpec([1, max_bytes], tf.int32, name="text")
-            text_pair = tf.TensorSpec([self.choices or 1, max_bytes], tf.int32, name="text_pair")
+            specs = [tf.TensorSpec([1, max_bytes], tf.int32, name="text")]
+            shape = [self.choices or 1, max_bytes]
+            specs.append(tf.TensorSpec(shape, tf.int32, name="text_pair"))
 
-        def answer(text, text_pair=None):
-            outputs = self.answers.of_texts(text, text_pair)
-            return outputs if max_bytes is None else _without_strings(outputs)
+            def answer(*columns):
+                return _without_strings(self.answers.of_texts(*columns))
 
         if not self.pairs:
-            return tf.function(lambda text: answer(text), input_signature=[text], autograph=False)
-        return tf.function(answer, input_signature=[text, text_pair], autograph=False)
+            return tf.function(
+                lambda text: answer(text), input_signature=specs[:1], autograph=False
+            )
+        return tf.function(
+            lambda text, text_pair: answer(text, text_pair), input_signature=specs, autograph=False
+        )
+
+    def tokenize_function(self):
+        """Returns the `tf.function` of `tokenize`, for any number of strings."""
+        specs = self._string_specs()
+        if not self.pairs:
+            return tf.function(
+                lambda text: self.tokenize(text), input_signature=specs[:1], autograph=False
+            )
+        return tf.function(self.tokenize, input_signature=specs, autograph=False)
+
+    def tokenize(self, text, text_pair=None):
+        """What the model is given for texts.
+
+        Args:
+            text: strings `[b]`.
+            text_pair: strings `[b]`, or `[b, choices]`, or None.
+
+        Returns:
+            Dict of int32 tensors: the model's inputs `[b, s]`, "byte_offsets" and "char_offsets"
+            `[b, s, 2]`, places in a token's own text (0 at special tokens), and "truncated" `[b]`;
+            for multiple choice each `[b, choices, ...]` but the last.
+        """
+        (text, text_pair), truncated = self._cut(text, text_pair)
+        return self.answers.tokens_of_texts(text, text_pair, truncated)
+
+    def examples_function(self):
+        """Answers for serialized `tf.train.Example` messages.
+
+        Returns:
+            `tf.function` with the input "examples", strings `[b]`. The features "text", and
+            "text_pair" where there are pairs, are required, and one string each; but those of
+            choices, which are as many in each example of a batch.
+        """
+        features = {"text": tf.io.FixedLenFeature([], tf.string)}
+        if self.answers.has_choices:
+            features["text_pair"] = tf.io.RaggedFeature(tf.string, row_splits_dtype=tf.int32)
+        elif self.pairs:
+            features["text_pair"] = tf.io.FixedLenFeature([], tf.string)
+
+        def answer(examples):
+            columns = tf.io.parse_example(examples, features)
+            if self.answers.has_choices:
+                columns["text_pair"] = _equally_many(columns["text_pair"])
+            return self._answer_strings(**columns)
+
+        spec = tf.TensorSpec([None], tf.string, name="examples")
+        return tf.function(answer, input_signature=[spec], autograph=False)
+
+    def _string_specs(self):
+        shape = [None, None] if self.answers.has_choices else [None]
+        return [
+            tf.TensorSpec([None], tf.string, name="text"),
+            tf.TensorSpec(shape, tf.string, name="text_pair"),
+        ]
+
+    def _answer_strings(self, text, text_pair=None):
+        (text, text_pair), truncated = self._cut(text, text_pair)
+        outputs = self.answers.of_texts(text, text_pair)
+        return outputs | {"truncated": tf.maximum(outputs["truncated"], truncated)}
+
+    def _cut(self, *columns):
+        """Cuts strings to `most_bytes`; returns them, and which rows were cut, int32 `[b]`."""
+        # The work, and so the memory, is bounded whatever comes.
+        cut, most = [], self.answers.most_bytes
+        truncated = None
+        for column in columns:
+            if column is None:
+                cut.append(None)
+                continue
+            is_cut = tf.cast(tf.strings.length(column) > most, tf.int32)
+            if len(is_cut.shape) == 2:
+                is_cut = tf.reduce_max(tf.pad(is_cut, [[0, 0], [0, 1]]), axis=1)
+            truncated = is_cut if truncated is None else tf.maximum(truncated, is_cut)
+            cut.append(tf.strings.substr(column, 0, most))
+        return cut, truncated
 
     def tokens_function(self, seq=None):
         """Answers for token ids made by the caller.
@@ -122,6 +200,17 @@ class ServingModule(tf.Module):
             return _without_strings(self.answers.of_tokens(tokens))
 
         return tf.function(answer, input_signature=specs, autograph=False)
+
+
+def _equally_many(choices):
+    """Makes ragged strings `[b, none]` a tensor `[b, c]`."""
+    counts = choices.row_lengths()  # [b]
+    message = "The examples of a batch must have equally many choices, strings in `text_pair`."
+    check = tf.debugging.Assert(
+        tf.equal(tf.reduce_max(counts), tf.reduce_min(counts)), [message, counts]
+    )
+    with tf.control_dependencies([check]):
+        return choices.to_tensor("")
 
 
 def _without_strings(outputs):

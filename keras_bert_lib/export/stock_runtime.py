@@ -18,7 +18,8 @@ def load(path, num_threads=1):
     """Loads an exported file.
 
     Args:
-        path: a SavedModel directory, or a `.tflite` file, that takes text.
+        path: a SavedModel directory (or one with numbered versions in it, of which the newest is
+            taken), or a `.tflite` file, that takes text.
         num_threads: int, threads of the TFLite interpreter.
 
     Returns:
@@ -31,8 +32,17 @@ def load(path, num_threads=1):
         FileNotFoundError: if nothing is at `path`.
         ValueError: if it is no file of these kinds, takes no text, or the runtime cannot run it.
     """
-    path = os.fspath(path)
+    path = newest_version(os.fspath(path))
     return _SavedModelFile(path) if os.path.isdir(path) else _TFLiteFile(path, num_threads)
+
+
+def newest_version(path):
+    """Returns the path of the newest version in a directory of SavedModels, or else `path`."""
+    if os.path.isdir(path) and not os.path.exists(os.path.join(path, "saved_model.pb")):
+        versions = [name for name in os.listdir(path) if name.isascii() and name.isdigit()]
+        if versions:
+            return os.path.join(path, max(versions, key=int))
+    return path
 
 
 class _TextFile:

@@ -32,7 +32,8 @@ def verify(
     the model's tokenizer gives them.
 
     Args:
-        path: a SavedModel directory or a `.tflite` file.
+        path: a SavedModel directory (or one with numbered versions in it, of which the newest is
+            taken) or a `.tflite` file.
         model: the model it was made from, of any task.
         texts: list of str; for question answering the questions.
         text_pairs: list of str, for models that take pairs; for question answering the contexts;
@@ -62,7 +63,7 @@ def verify(
         report.check()
         ```
     """
-    path, texts = Path(path), list(texts)
+    path, texts = Path(stock_runtime.newest_version(path)), list(texts)
     text_pairs = None if text_pairs is None else list(text_pairs)
     labels = None if labels is None else list(labels)
     _check_lists(model, texts, text_pairs, labels)

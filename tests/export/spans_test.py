@@ -29,7 +29,7 @@ def models():
 def files(models, tmp_path_factory):
     directory = tmp_path_factory.mktemp("spans")
     for name, model in models.items():
-        kbl.export.saved_model(model, directory / name)
+        kbl.export.saved_model(model, directory / name / "1")
         path = directory / f"{name}.tflite"
         kbl.export.tflite(model, path, quantization="none", max_bytes=MAX_BYTES)
     return directory
@@ -126,7 +126,7 @@ def test_answers_are_the_right_words(models, rows):
 def test_files_find_the_entities_of_keras(models, files, kind):
     tagger = models["tagger"]
     texts = [text for text, _ in TAGGED] + HOSTILE + [LONG_TEXT]
-    path = files / ("tagger" if kind == "saved_model" else "tagger.tflite")
+    path = files / ("tagger/1" if kind == "saved_model" else "tagger.tflite")
     rows = (run_compiled if kind == "compiled_model" else run)(path, texts)
     for text, row, expected in zip(texts, rows, tagger.predict_text(texts)):
         expected = [(e["text"], e["start"], e["score"], e["label"]) for e in expected]
@@ -142,7 +142,7 @@ def test_files_find_the_answers_of_keras(models, files, kind):
     questions, contexts, _ = zip(*QUESTIONS, *LONG_QUESTIONS)
     questions = [*questions, "who?", "", *["where?"] * len(HOSTILE), "who? " * 40]
     contexts = [*contexts, LONG_TEXT, LONG_TEXT, *HOSTILE, LONG_TEXT]
-    path = files / ("answerer" if kind == "saved_model" else "answerer.tflite")
+    path = files / ("answerer/1" if kind == "saved_model" else "answerer.tflite")
     rows = (run_compiled if kind == "compiled_model" else run)(path, questions, contexts)
     found = models["answerer"].predict_text(questions, contexts)
     for context, row, answer in zip(contexts, rows, found):
@@ -171,7 +171,7 @@ def test_built_in_operators_and_static_outputs(files):
 def test_what_there_is_no_room_for(models, files):
     many = "Anna Oslo " * 40
     assert len(models["tagger"].predict_text([many])[0]) > 64
-    for kind in ("tagger", "tagger.tflite"):
+    for kind in ("tagger/1", "tagger.tflite"):
         (row,) = run(files / kind, [many])
         assert int(row["entity_count"]) == 64
         assert int(row["truncated"]) == 1
