@@ -4,6 +4,8 @@ One class a task. They are made of TensorFlow ops only, of which the TFLite conv
 operators.
 """
 
+import contextlib
+
 import tensorflow as tf
 
 from keras_bert_lib.models import (
@@ -40,6 +42,7 @@ class TaskAnswers:
         max_length: int, most tokens of a text, special tokens included.
         lengths: tuple of int, ascending, or empty: rows are padded to the next of them, so that a
             server sees few shapes.
+        weights: `HalfWeights` of the model, or None for its own.
     """
 
     most_bytes = 2**16  # of a string that are read
@@ -47,11 +50,12 @@ class TaskAnswers:
     pairs = None  # whether the task takes pairs of texts; None: as the caller says
     has_choices = False  # whether there are several second texts to each first one
 
-    def __init__(self, model, max_length, lengths=()):
+    def __init__(self, model, max_length, lengths=(), weights=None):
         self.model = model
         self.tokenizer = model.tokenizer
         self.max_length = max_length
         self.lengths = tuple(lengths)
+        self.weights = weights
 
     @property
     def labels(self):
@@ -112,7 +116,8 @@ class TaskAnswers:
         length = tf.shape(tokens["token_ids"])[-1]
         if self.lengths:
             tokens = self._padded(tokens, length)
-        outputs = self.model(tokens, training=False)
+        with self.weights.read() if self.weights else contextlib.nullcontext():
+            outputs = self.model(tokens, training=False)
         if self.lengths and by_token:
             return tf.nest.map_structure(lambda x: x[:, :length], outputs)
         return outputs
@@ -181,7 +186,34 @@ class TaskAnswers:
 
 
 class LabelAnswers(TaskAnswers):
-    """One label a text: "probabilities" float32 `[b, classes]`, and "label" string `[b]`."""
+    """One label a text: "probabilities" float32 `[b, classes]`, and "label" string `[b]`.
+
+    With `top_k` or `threshold` instead the best labels, best first: "labels" string, "label_ids"
+    int32 and "probabilities" float32 `[b, k]`, and how many of them are above their threshold,
+    "label_count" int32 `[b]`; "", -1 and 0 stand in the other places.
+
+    Args:
+        model: see `TaskAnswers`.
+        max_length: see `TaskAnswers`.
+        top_k: int or None, most labels to give.
+        threshold: float, above which probability a label is given; a dict of one for each label; or
+            None for all.
+        **options: see `TaskAnswers`.
+    """
+
+    several = False  # whether a text may have several labels
+
+    def __init__(self, model, max_length, top_k=None, threshold=None, **options):
+        super().__init__(model, max_length, **options)
+        self.is_ranked = top_k is not None or threshold is not None
+        count = len(self.labels)
+        self.top_k = top_k or (count if self.several else 1)
+        if not isinstance(top_k, (int, type(None))) or not 1 <= self.top_k <= count or top_k == 0:
+            raise ValueError(
+                f"`top_k` must lie between 1 and {count}, the number of labels. "
+                f"Received: top_k={top_k!r}"
+            )
+        self.thresholds = _thresholds(threshold, self.labels)
 
     @property
     def labels(self):
@@ -191,20 +223,45 @@ class LabelAnswers(TaskAnswers):
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
         probabilities = tf.nn.softmax(self.predict(tokens))  # [b, c]
+        if self.is_ranked:
+            return self._ranked(probabilities)
         best = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
         return {"probabilities": probabilities, "label": tf.gather(self.model.labels, best)}
 
+    def _ranked(self, probabilities):
+        """The best labels; see the class."""
+        is_above = probabilities > tf.constant(self.thresholds)
+        scores, ids = tf.math.top_k(tf.where(is_above, probabilities, -1.0), self.top_k)  # [b, k]
+        is_given = scores >= 0
+        return {
+            "labels": tf.where(is_given, tf.gather(self.labels, ids), ""),
+            "label_ids": tf.where(is_given, ids, -1),
+            "probabilities": tf.where(is_given, scores, 0.0),
+            "label_count": tf.reduce_sum(tf.cast(is_given, tf.int32), axis=1),
+        }
+
 
 class MultiLabelAnswers(LabelAnswers):
-    """Any number of labels a text: "probabilities" float32 `[b, classes]`, each by itself."""
+    """Any number of labels a text: "probabilities" float32 `[b, classes]`, each by itself.
+
+    With `top_k` or `threshold` as in `LabelAnswers`.
+    """
+
+    several = True
 
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
-        return {"probabilities": tf.sigmoid(self.predict(tokens))}
+        probabilities = tf.sigmoid(self.predict(tokens))
+        return self._ranked(probabilities) if self.is_ranked else {"probabilities": probabilities}
 
 
-class RegressionAnswers(LabelAnswers):
+class RegressionAnswers(TaskAnswers):
     """Numbers: "values" float32 `[b, outputs]`."""
+
+    @property
+    def labels(self):
+        """The names of the outputs."""
+        return self.model.labels
 
     def of_tokens(self, tokens):
         """Answers for token ids; see the class."""
@@ -386,6 +443,28 @@ class FillAnswers(TaskAnswers):
             "mask_count": count,
             "truncated": tf.maximum(truncated, tf.where(total > count, 1, 0)),
         }
+
+
+def _thresholds(threshold, labels):
+    """Returns the threshold of each label, list of float; -1 for none."""
+    if threshold is None:
+        return [-1.0] * len(labels)
+    values = [threshold] * len(labels)
+    if isinstance(threshold, dict):
+        if set(threshold) != set(labels):
+            raise ValueError(
+                "`threshold` must have a number for each label. Received: thresholds of "
+                f"{sorted(threshold)}, labels {sorted(labels)}"
+            )
+        values = [threshold[label] for label in labels]
+    for value in values:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if not is_number or not 0 <= value < 1:
+            raise ValueError(
+                "`threshold` must be a number from 0 to below 1, or a dict of one for each label. "
+                f"Received: threshold={threshold!r}"
+            )
+    return values
 
 
 def _of_texts(windows, num_texts):

@@ -78,6 +78,11 @@ def compare(model, file, texts, text_pairs, batch_size, progress):
 
 def _check_outputs(model, file, function):
     outputs = function.get_concrete_function().structured_outputs
+    if "label_ids" in file.outputs:
+        raise ValueError(
+            f"{file.path} gives only the best labels, so its probabilities cannot be compared. "
+            "Verify one that was exported without `top_k` and `threshold`."
+        )
     names = {name for name, spec in outputs.items() if spec.dtype != tf.string}
     if missing := names - {"truncated"} - set(file.outputs):
         raise ValueError(

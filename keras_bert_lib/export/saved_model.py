@@ -2,6 +2,7 @@
 
 import tensorflow as tf
 
+from keras_bert_lib.export.answers import LabelAnswers, answers_class
 from keras_bert_lib.export.serving_module import ServingModule, is_int
 from keras_bert_lib.export.versions import check_version, split_version, write_version
 from keras_bert_lib.export.warmup import FILE, warmup_requests, write_warmup
@@ -13,7 +14,10 @@ def saved_model(
     version=None,
     max_length=None,
     pairs=False,
+    top_k=None,
+    threshold=None,
     lengths=None,
+    weights="float32",
     warmup_texts=None,
     overwrite=False,
 ):
@@ -50,8 +54,18 @@ def saved_model(
         max_length: int, most tokens of a text; longer ones are cut. None: as many as the model has
             positions for. Batches are padded to their longest text, not to this.
         pairs: bool, whether a `BertClassifier` takes pairs of texts.
+        top_k: int or None. With a number a `BertClassifier` of labels gives the best so many:
+            `labels` string, `label_ids` int32 and `probabilities` float32 `[batch, k]`, best first,
+            and `label_count` int32 `[batch]`, how many of them are above their `threshold`; "", -1
+            and 0 stand in the other places. One label is the default where labels exclude each
+            other, else all.
+        threshold: float, above which probability a label is given (see `top_k`); a dict of label to
+            such a number; or None for all.
         lengths: list of int, or None. With `[32, 64, 128]` batches are padded to the next of these
             lengths, so that compilers and GPUs see few shapes; the greatest is the `max_length`.
+        weights: "float32", or, for a file of half the size, "bfloat16" or "float16": what matrices
+            are stored in. Loading copies them to float32, in which everything is computed, so that
+            answers take as long as before, and the memory is half as much more.
         warmup_texts: list of str, texts as the model will see them; of `(text, text_pair)` where it
             takes pairs; of `(text, [choice, ...])` for multiple choice. Of their words requests of
             several lengths and batch sizes are made, `assets.extra/tf_serving_warmup_requests`,
@@ -77,7 +91,11 @@ def saved_model(
     check_version(path, version, overwrite)
     if lengths is not None:
         max_length = _checked_lengths(lengths, max_length)
-    module = ServingModule(model, max_length, pairs=pairs, lengths=sorted(set(lengths or ())))
+    options = {"lengths": sorted(set(lengths or ())), "weights": weights}
+    if top_k is not None or threshold is not None:
+        _check_has_labels(model)
+        options |= {"top_k": top_k, "threshold": threshold}
+    module = ServingModule(model, max_length, pairs=pairs, **options)
     signatures = {
         "serving_default": module.text_function(),
         "tokens": module.tokens_function(),
@@ -112,6 +130,15 @@ def _checked_lengths(lengths, max_length):
             f"Received: max_length={max_length!r}, lengths={lengths!r}"
         )
     return lengths
+
+
+def _check_has_labels(model):
+    if not issubclass(answers_class(model), LabelAnswers):
+        what = getattr(model, "problem_type", type(model).__name__)
+        raise ValueError(
+            "`top_k` and `threshold` are for a BertClassifier that gives labels. Leave them out. "
+            f"Received: a model of {what}"
+        )
 
 
 def write_saved_model(module, directory, signatures):

@@ -5,6 +5,7 @@ import os
 import tensorflow as tf
 
 from keras_bert_lib.export.answers import answers_class
+from keras_bert_lib.export.half_weights import HalfWeights
 from keras_bert_lib.models import BertEncoder
 
 # The inputs of every model.
@@ -25,13 +26,23 @@ class ServingModule(tf.Module):
         pairs: bool, whether the model takes pairs of texts; it need not be said of models that
             take nothing else.
         choices: int or None, how many choices a `BertMultipleChoice` has in a TFLite file.
+        weights: "float32", or as what the weights are stored: "bfloat16" or "float16".
         **options: other arguments of the model's `TaskAnswers`.
 
     Raises:
         ValueError: if the model is none that can be exported, or an argument does not fit it.
     """
 
-    def __init__(self, model, max_length=None, most=None, pairs=False, choices=None, **options):
+    def __init__(
+        self,
+        model,
+        max_length=None,
+        most=None,
+        pairs=False,
+        choices=None,
+        weights="float32",
+        **options,
+    ):
         super().__init__()
         kind = answers_class(model)
         if model.tokenizer is None:
@@ -67,7 +78,12 @@ class ServingModule(tf.Module):
         self.lengths = sorted(set(lengths))
         self.max_length = self.lengths[-1]
         model = in_float32(model)
-        self.model_variables = [variable.value for variable in model.variables]
+        variables = model.variables
+        if weights != "float32":
+            half = HalfWeights(model, weights)
+            self.half_variables, self.float32_copies = half.stored, half.copies
+            variables, options["weights"] = half.others, half
+        self.model_variables = [variable.value for variable in variables]
         self.answers = kind(model, self.max_length, **options)
 
     def text_function(self, max_bytes=None):

@@ -112,6 +112,10 @@ class _TextFile:
                 for i in range(int(row["mask_count"]))
             ]
         probabilities = row["probabilities"]
+        if "label_count" in row:  # the best labels alone
+            ranked = zip(row["labels"].tolist(), probabilities.tolist())
+            answers = [{"label": label, "score": score} for label, score in ranked]
+            return answers[: int(row["label_count"])]
         best = int(probabilities.argmax())
         if self.num_choices:
             return {"index": best, "choice": second[best], "score": float(probabilities[best])}
@@ -172,8 +176,8 @@ class _SavedModelFile(_TextFile):
                 rows = [encode(text) for text in column]
                 inputs[name] = tf.constant(rows, tf.string, shape=[len(rows)])
         outputs = {name: x.numpy() for name, x in self._signature(**inputs).items()}
-        if "label" in outputs:
-            outputs["label"] = np.array([label.decode() for label in outputs["label"]], object)
+        for name in {"label", "labels"} & set(outputs):
+            outputs[name] = np.vectorize(bytes.decode, otypes=[object])(outputs[name])
         return outputs
 
 
