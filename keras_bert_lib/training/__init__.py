@@ -1,17 +1,27 @@
 from keras_bert_lib.training.adamw import AdamW
+from keras_bert_lib.training.balanced_class_weights import balanced_class_weights
+from keras_bert_lib.training.best_checkpoint import BestCheckpoint
 from keras_bert_lib.training.create_optimizer import create_optimizer
 from keras_bert_lib.training.create_strategy import create_strategy
+from keras_bert_lib.training.fgm import FGM
+from keras_bert_lib.training.freelb import FreeLB
+from keras_bert_lib.training.repeat import repeat
 from keras_bert_lib.training.resume import Resume
 from keras_bert_lib.training.warmup_constant import WarmupConstant
 from keras_bert_lib.training.warmup_cosine_decay import WarmupCosineDecay
 from keras_bert_lib.training.warmup_linear_decay import WarmupLinearDecay
 
 __all__ = [
+    "FGM",
     "AdamW",
+    "BestCheckpoint",
+    "FreeLB",
     "Resume",
     "WarmupConstant",
     "WarmupCosineDecay",
     "WarmupLinearDecay",
+    "balanced_class_weights",
     "create_optimizer",
     "create_strategy",
+    "repeat",
 ]
