@@ -90,6 +90,11 @@ def tensors_of(name):
     for names in (_EMBEDDINGS, _FINAL_NORM, _HEADS):
         if name in names:
             return names[name]
+    if "/lora_kernel_" in name:
+        raise ValueError(
+            "The model has LoRA matrices apart from its weights. Call `encoder.merge_lora()` "
+            f"before you save it. Received: {name}"
+        )
     raise ValueError(
         "The model has a weight that the Hugging Face layout has no name for; save it as a "
         f"`.keras` file. Received: {name}"

@@ -30,6 +30,8 @@ class BertEmbeddings(keras.layers.Layer):
         token_ids: int32 `[batch, seq]`.
         segment_ids: int32 `[batch, seq]`; None puts every token in segment 0.
         training: bool, whether dropout is on.
+        perturb: function or None. It takes the token embeddings, float32
+            `[batch, seq, hidden_size]`, and returns what is used in their place.
 
     Returns:
         Float `[batch, seq, hidden_size]`.
@@ -114,7 +116,7 @@ class BertEmbeddings(keras.layers.Layer):
         )
         self.layer_norm.build((*input_shape, self.hidden_size))
 
-    def call(self, token_ids, segment_ids=None, training=None):
+    def call(self, token_ids, segment_ids=None, training=None, perturb=None):
         """Returns the embeddings `[b, s, h]`."""
         if token_ids.shape[1] is not None and token_ids.shape[1] > self.max_position_embeddings:
             raise ValueError(
@@ -125,6 +127,8 @@ class BertEmbeddings(keras.layers.Layer):
         seq = ops.shape(token_ids)[1]
         positions = ops.convert_to_tensor(self.position_embedding)[:seq]  # [s, h]
         x = lookup(self.token_embedding, token_ids)  # [b, s, h]
+        if perturb is not None:
+            x = perturb(x)
         if segment_ids is None:
             x = x + (positions + ops.convert_to_tensor(self.segment_embedding)[0])
         else:

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_bert_lib.layers.dense import Dense
 from keras_bert_lib.layers.initializers import normal
 from keras_bert_lib.layers.shapes import leading_dims
 
@@ -70,14 +71,14 @@ class SelfAttention(keras.layers.Layer):
             )
         self.hidden_size = hidden
         self.head_size = hidden // self.num_heads
-        self.qkv = keras.layers.Dense(
+        self.qkv = Dense(
             3 * hidden,
             kernel_initializer=normal(self.initializer_range),
             dtype=self.dtype_policy,
             name="qkv",
         )
         self.qkv.build((None, hidden))
-        self.output_dense = keras.layers.Dense(
+        self.output_dense = Dense(
             hidden,
             kernel_initializer=normal(self.initializer_range),
             dtype=self.dtype_policy,

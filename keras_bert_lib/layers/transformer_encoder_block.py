@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_bert_lib.layers.activations import get_activation
+from keras_bert_lib.layers.dense import Dense
 from keras_bert_lib.layers.initializers import normal
 from keras_bert_lib.layers.self_attention import SelfAttention
 from keras_bert_lib.layers.shapes import leading_dims
@@ -96,14 +97,14 @@ class TransformerEncoderBlock(keras.layers.Layer):
         self.hidden_size = input_shape[-1]
         self.attention.build(input_shape)
         self.attention_norm.build(input_shape)
-        self.intermediate_dense = keras.layers.Dense(
+        self.intermediate_dense = Dense(
             self.intermediate_size,
             kernel_initializer=normal(self.initializer_range),
             dtype=self.dtype_policy,
             name="intermediate",
         )
         self.intermediate_dense.build((None, self.hidden_size))
-        self.output_dense = keras.layers.Dense(
+        self.output_dense = Dense(
             self.hidden_size,
             kernel_initializer=normal(self.initializer_range),
             dtype=self.dtype_policy,

@@ -1,5 +1,10 @@
 """The encoder: from token ids to vectors."""
 
+import contextlib
+import contextvars
+import functools
+import math
+
 import keras
 
 from keras_bert_lib.layers.bert_embeddings import BertEmbeddings
@@ -7,6 +12,10 @@ from keras_bert_lib.layers.pooler import Pooler
 from keras_bert_lib.layers.transformer_encoder_block import TransformerEncoderBlock
 from keras_bert_lib.models.bert_config import BertConfig
 from keras_bert_lib.models.pretrained_model import PretrainedModel
+
+# Adversarial training moves the token embeddings of a call: a function of them and of
+# `padding_mask`. A context variable, because each replica of a strategy has a thread of its own.
+PERTURB = contextvars.ContextVar("perturb", default=None)
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -21,6 +30,8 @@ class BertEncoder(PretrainedModel):
         output_attentions: bool, whether to return each block's attention probabilities too.
         use_pooler: bool, whether there is a pooler. Models that look at each token, as
             `BertTokenClassifier`, need none, and files of such models have none.
+        frozen: dict or None, arguments with which to call `freeze`.
+        lora: dict or None, arguments with which to call `enable_lora`.
         **kwargs: keyword arguments of `keras.Model`, as `name` and `dtype`.
 
     Call arguments:
@@ -58,6 +69,8 @@ class BertEncoder(PretrainedModel):
         output_hidden_states=False,
         output_attentions=False,
         use_pooler=True,
+        frozen=None,
+        lora=None,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -107,7 +120,12 @@ class BertEncoder(PretrainedModel):
         self.pooler = None
         if use_pooler:
             self.pooler = Pooler(config.initializer_range, dtype=dtype, name="pooler")
+        self._frozen, self._lora = None, None
         self.build()
+        if frozen is not None:
+            self.freeze(**frozen)
+        if lora is not None:
+            self.enable_lora(**lora)
 
     def build(self, input_shape=None):
         """Creates all weights; they do not depend on the inputs' shape."""
@@ -126,7 +144,13 @@ class BertEncoder(PretrainedModel):
         """Returns the dict of outputs."""
         check_inputs(inputs)
         padding_mask = inputs.get("padding_mask")
-        x = self.embeddings(inputs["token_ids"], inputs.get("segment_ids"), training=training)
+        perturb = PERTURB.get()
+        x = self.embeddings(
+            inputs["token_ids"],
+            inputs.get("segment_ids"),
+            training=training,
+            perturb=perturb and functools.partial(perturb, padding_mask=padding_mask),
+        )
         hidden_states = [x]  # each [b, s, h]
         attentions = []  # each [b, n, s, s]
         for block in self.blocks:
@@ -147,6 +171,155 @@ class BertEncoder(PretrainedModel):
             outputs["attentions"] = tuple(attentions)
         return outputs
 
+    def freeze(self, num_layers=None, embeddings=True):
+        """Leaves lower layers as they are when a model with this encoder is trained.
+
+        That saves time and memory, and keeps small sets from undoing what pretraining learned.
+        The pooler, which belongs to the head, is trained in any case. Call it before `compile`,
+        once more to change it: `freeze(0, embeddings=False)` freezes nothing.
+
+        `.keras` files keep what is frozen; `save_pretrained` does not.
+
+        Args:
+            num_layers: int, how many blocks are frozen, from the first one on; None is all.
+            embeddings: bool, whether the embeddings are frozen too.
+
+        Returns:
+            Int, how many parameters of the encoder are trained. `model.summary()` shows those of
+            the whole model.
+
+        Raises:
+            ValueError: if there are not so many blocks, or LoRA is on, which freezes all.
+
+        Example:
+            ```python
+            import keras_bert_lib as kbl
+
+            encoder = kbl.BertEncoder(kbl.BertConfig.from_size("mini", vocab_size=100))
+            classifier = kbl.BertClassifier(encoder, num_classes=2)
+            encoder.freeze(num_layers=3)  # of 4
+            classifier.compile(kbl.training.create_optimizer(3e-5, total_steps=100))
+            ```
+
+        References:
+            - [Lee et al., 2019](https://arxiv.org/abs/1911.03090)
+        """
+        if num_layers is None:
+            num_layers = len(self.blocks)
+        if not isinstance(num_layers, int) or not 0 <= num_layers <= len(self.blocks):
+            raise ValueError(
+                f"`num_layers` must be from 0 to the encoder's {len(self.blocks)} blocks, or None. "
+                f"Received: num_layers={num_layers!r}"
+            )
+        if self._lora is not None:
+            raise ValueError(
+                "With LoRA the encoder's own weights are frozen already. Call `merge_lora` first, "
+                f"or leave `freeze` out. Received: rank={self._lora['rank']}"
+            )
+        self._frozen = {"num_layers": num_layers, "embeddings": bool(embeddings)}
+        return self._set_trainable()
+
+    def enable_lora(self, rank=8, alpha=None, targets="attention"):
+        """Trains small matrices in place of the encoder's weights (low-rank adaptation).
+
+        Each kernel W that is adapted becomes W + (alpha / rank) A B with `rank` columns in A, and
+        only A and B are trained, and the pooler and head, whose learning rate may be ten times
+        that of a training of all weights. Memory for the optimizer all but vanishes.
+
+        Call it before `compile`. `.keras` files keep the matrices, and training goes on from them;
+        for `save_pretrained` and exported files call `merge_lora` first.
+
+        Args:
+            rank: int, columns of A and rows of B.
+            alpha: float, how much their product counts for; None is `rank`, a factor of 1.
+            targets: "attention" adapts the kernel of query, key and value; "all" every kernel of
+                the blocks. Query, key and value are one kernel here and share A: it has as many
+                parameters as query and value alone, which the paper adapts, have with an A each.
+
+        Returns:
+            Int, how many parameters of the encoder are trained, the pooler's among them.
+
+        Raises:
+            ValueError: if an argument is out of its range, or LoRA is on already, or layers are
+                frozen.
+
+        Example:
+            ```python
+            import keras_bert_lib as kbl
+
+            encoder = kbl.BertEncoder(kbl.BertConfig.from_size("mini", vocab_size=100))
+            classifier = kbl.BertClassifier(encoder, num_classes=2)
+            encoder.enable_lora(rank=8)
+            classifier.compile(kbl.training.create_optimizer(3e-4, total_steps=100))
+            encoder.merge_lora()  # after `fit`
+            ```
+
+        References:
+            - [Hu et al., 2021](https://arxiv.org/abs/2106.09685), section 4.1, and section 7.1 for
+              what to adapt
+        """
+        if not isinstance(rank, int) or rank < 1:
+            raise ValueError(f"`rank` must be a positive integer. Received: rank={rank!r}")
+        if alpha is not None and not alpha > 0:
+            raise ValueError(f"`alpha` must be above 0, or None. Received: alpha={alpha}")
+        if targets not in ("attention", "all"):
+            raise ValueError(f'`targets` must be "attention" or "all". Received: {targets!r}')
+        if self._lora is not None or self._frozen is not None:
+            raise ValueError(
+                "LoRA is on already, or layers are frozen: call `merge_lora` or make the encoder "
+                f"anew. Received: rank={rank}"
+            )
+        self._lora = {"rank": rank, "alpha": alpha, "targets": targets}
+        for dense in self._lora_layers():
+            # Keras gives the new variables the path of where they are made.
+            *scopes, _ = dense.path.split("/")
+            with contextlib.ExitStack() as stack:
+                for scope in scopes:
+                    stack.enter_context(keras.name_scope(scope))
+                dense.enable_lora(rank, lora_alpha=alpha)
+        return self._set_trainable()
+
+    def merge_lora(self):
+        """Adds what the matrices of `enable_lora` have learned to the weights, and removes them.
+
+        The model gives the same answers as before, costs no more than one without LoRA, and can be
+        saved by `save_pretrained`, exported, or trained on, all of it; compile it anew for that.
+
+        Raises:
+            ValueError: if LoRA is not on.
+        """
+        if self._lora is None:
+            raise ValueError("Call `enable_lora` before. Received: an encoder without LoRA")
+        for dense in self._lora_layers():
+            dense.merge_lora()
+        self._lora = None
+        self._set_trainable()
+
+    def _lora_layers(self):
+        """Returns the dense layers that `self._lora` tells."""
+        layers = [block.attention.qkv for block in self.blocks]
+        if self._lora["targets"] == "all":
+            for block in self.blocks:
+                layers += [
+                    block.attention.output_dense,
+                    block.intermediate_dense,
+                    block.output_dense,
+                ]
+        return layers
+
+    def _set_trainable(self):
+        """Sets what is trained, and returns how many parameters that are."""
+        self.trainable = True
+        if self._frozen is not None:
+            self.embeddings.trainable = not self._frozen["embeddings"]
+            for block in self.blocks[: self._frozen["num_layers"]]:
+                block.trainable = False
+        if self._lora is not None:
+            for layer in (self.embeddings, *self.blocks, self.final_norm):
+                for variable in [] if layer is None else layer.weights:
+                    variable.trainable = variable.name.startswith("lora_")
+        return sum(math.prod(variable.shape) for variable in self.trainable_variables)
+
     def get_config(self):
         """Returns the arguments of the constructor."""
         return super().get_config() | {
@@ -154,6 +327,8 @@ class BertEncoder(PretrainedModel):
             "output_hidden_states": self.output_hidden_states,
             "output_attentions": self.output_attentions,
             "use_pooler": self.use_pooler,
+            "frozen": self._frozen and dict(self._frozen),
+            "lora": self._lora and dict(self._lora),
         }
 
     @classmethod

@@ -3,8 +3,10 @@
 import keras
 
 from keras_bert_lib.layers.initializers import normal
+from keras_bert_lib.models.adversarial_step import adversarial_step
 from keras_bert_lib.models.bert_encoder import BertEncoder
 from keras_bert_lib.models.pretrained_model import PretrainedModel, read_tokenizer
+from keras_bert_lib.models.smoothed_cross_entropy import smoothed
 
 
 class TaskModel(PretrainedModel):
@@ -31,6 +33,7 @@ class TaskModel(PretrainedModel):
         self.encoder = encoder
         self.config = encoder.config
         self.tokenizer = tokenizer
+        self.adversarial = None
 
     def __setattr__(self, name, value):
         """Sets an attribute; a tokenizer also after the model was built."""
@@ -60,7 +63,16 @@ class TaskModel(PretrainedModel):
         """Returns `loss`, `loss_weights` and `metrics` as `keras.Model.compile` takes them."""
         raise NotImplementedError
 
-    def compile(self, optimizer, loss="auto", loss_weights=None, metrics="auto", **kwargs):
+    def compile(
+        self,
+        optimizer,
+        loss="auto",
+        loss_weights=None,
+        metrics="auto",
+        label_smoothing=0.0,
+        adversarial=None,
+        **kwargs,
+    ):
         """Prepares the model for `fit`.
 
         Args:
@@ -68,15 +80,52 @@ class TaskModel(PretrainedModel):
             loss: as in `keras.Model.compile`; `"auto"` is the loss that the class describes.
             loss_weights: as in `keras.Model.compile`.
             metrics: as in `keras.Model.compile`; `"auto"` are those that the class describes.
+            label_smoothing: float from 0 to below 1, for the `"auto"` loss of labels: how much of
+                each label all classes get. See `SmoothedCrossEntropy` in `keras_bert_lib.models`.
+            adversarial: `kbl.training.FGM`, `kbl.training.FreeLB` or None: whether each batch is
+                learned with moved word embeddings too.
             **kwargs: other arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: if the loss has no labels to smooth, or the backend is not TensorFlow and
+                there is `adversarial`.
         """
+        if adversarial is not None and keras.backend.backend() != "tensorflow":
+            raise ValueError(
+                "`adversarial` works on the TensorFlow backend only. "
+                f"Received: backend {keras.backend.backend()!r}"
+            )
+        if adversarial is not None and not hasattr(adversarial, "passes"):
+            raise ValueError(
+                "`adversarial` must be a kbl.training.FGM or kbl.training.FreeLB, or None. "
+                f"Received: adversarial={adversarial!r}"
+            )
         defaults = self._defaults()
         if isinstance(loss, str) and loss == "auto":
-            loss = defaults["loss"]
+            loss = smoothed(defaults["loss"], label_smoothing)
             loss_weights = loss_weights or defaults.get("loss_weights")
+        elif label_smoothing:
+            raise ValueError(
+                "`label_smoothing` is for the model's own loss. Give it to your `loss` instead. "
+                f"Received: label_smoothing={label_smoothing}, loss={loss}"
+            )
         if isinstance(metrics, str) and metrics == "auto":
             metrics = defaults["metrics"]
+        self.adversarial = adversarial
         super().compile(optimizer, loss, loss_weights, metrics, **kwargs)
+
+    def train_step(self, data):
+        """Trains on a batch, as `compile` said."""
+        if self.adversarial is None:
+            return super().train_step(data)
+        return adversarial_step(self, data)
+
+    def get_compile_config(self):
+        """Returns what `compile_from_config` takes."""
+        config = super().get_compile_config()
+        if config:
+            config["adversarial"] = keras.saving.serialize_keras_object(self.adversarial)
+        return config
 
     def compile_from_config(self, config):
         """Compiles as the model was when it was saved."""
