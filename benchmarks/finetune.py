@@ -178,7 +178,7 @@ def print_scores():
 def describe(values):
     """Returns the mean and, of several numbers, the standard deviation, str."""
     if len(values) < 2:
-        return "".join(f"{value:.2f}" for value in values)
+        return f"{values[0]:.2f}" if values else "-"
     return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"
 
 

@@ -242,3 +242,45 @@ def test_load_of_peers():
     rows = table(load(["keras_bert_lib", "transformers", "keras_hub"]))
     assert [name.split()[0] for name in rows] == ["keras_bert_lib", "transformers", "keras_hub"]
     assert all(float(difference) < 1e-3 for *_, difference in rows.values())
+
+
+@pytest.fixture
+def finetune_arguments(tmp_path, vocab):
+    """A tiny model, and the data of SST-2 as GLUE lays them out."""
+    config = kbl.BertConfig(
+        vocab_size=len(kbl.text.load_vocabulary(vocab)),
+        hidden_size=16,
+        num_layers=1,
+        num_heads=2,
+        intermediate_size=32,
+    )
+    kbl.BertEncoder(config).save_pretrained(tmp_path / "model")
+    kbl.BertTokenizer(vocab).save_pretrained(tmp_path / "model")
+    folder = tmp_path / "data" / "glue" / "SST-2"
+    folder.mkdir(parents=True)
+    lines = [f"{' '.join(SENTENCES[i % 4 :])}\t{i % 2}\n" for i in range(40)]
+    for name in ("train.tsv", "dev.tsv"):
+        (folder / name).write_text("".join(["sentence\tlabel\n", *lines]))
+    return [
+        f"--model={tmp_path / 'model'}",
+        f"--data={tmp_path / 'data'}",
+        f"--results={tmp_path / 'results'}",
+    ]
+
+
+def test_finetune(finetune_arguments):
+    arguments = ["--tasks=sst2", "--libraries=keras_bert_lib,no_such_peer", *finetune_arguments]
+    output = run("finetune.py", *arguments)
+    assert "sst2, no_such_peer left out: " in output
+    assert "sst2, keras_bert_lib, seed 0: accuracy " in output
+    recipe, metric, seeds, accuracy, _ = table(output)["SST-2"]
+    assert recipe.startswith("40 examples x 1, batches of 32")
+    assert (metric, seeds) == ("accuracy", "1")
+    assert 0 <= float(accuracy) <= 100
+    # A piece that is there is not run again, unless it had other settings.
+    output = run("finetune.py", *arguments)
+    assert "seed 0" not in output
+    assert table(output)["SST-2"][3] == accuracy
+    output = run("finetune.py", "--limit=20", *arguments)
+    assert "sst2, keras_bert_lib, seed 0: accuracy " in output
+    assert table(output)["SST-2"][0].startswith("20 examples")
