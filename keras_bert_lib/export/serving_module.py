@@ -171,7 +171,10 @@ class ServingModule(tf.Module):
 
     def _answer_strings(self, text, text_pair=None):
         (text, text_pair), truncated = self._cut(text, text_pair)
-        outputs = self.answers.of_texts(text, text_pair)
+        # Shapes that are to be few cannot depend on how many tokens there are.
+        skips_padding = not self.answers.lengths
+        with self.answers.model.encoder.skipping_padding(skips_padding):
+            outputs = self.answers.of_texts(text, text_pair)
         return outputs | {"truncated": tf.maximum(outputs["truncated"], truncated)}
 
     def _cut(self, *columns):

@@ -32,6 +32,8 @@ class SelfAttention(keras.layers.Layer):
             to. With None no mask operation is in the graph.
         training: bool, whether dropout is on.
         return_attention: bool, whether to return the attention probabilities too.
+        token_rows: `TokenRows` of the mask, or None. With them `inputs` and outputs are the tokens
+            end to end, `[tokens, hidden]`.
 
     Returns:
         Float `[batch, seq, hidden]`; with `return_attention`, the pair of it and of the
@@ -86,14 +88,24 @@ class SelfAttention(keras.layers.Layer):
         )
         self.output_dense.build((None, hidden))
 
-    def call(self, inputs, padding_mask=None, training=None, return_attention=False):
+    def call(
+        self,
+        inputs,
+        padding_mask=None,
+        training=None,
+        return_attention=False,
+        token_rows=None,
+    ):
         """Returns the attended inputs `[b, s, h]`, and the probabilities on request."""
-        batch, seq = leading_dims(inputs)
+        batch, seq = leading_dims(inputs if token_rows is None else token_rows.rows)
         heads = (batch, seq, self.num_heads, self.head_size)  # b, s, n, d
         # Products with a kernel are of matrices: with more dimensions each would bring a dozen
         # operations on shapes into the graph.
         x = ops.reshape(inputs, (-1, self.hidden_size))  # [b * s, h]
-        query, key, value = ops.split(self.qkv(x), 3, axis=-1)  # each [b * s, h]
+        x = self.qkv(x)  # [b * s, 3 * h]
+        if token_rows is not None:
+            x = token_rows.unpack(x)  # [b, s, 3 * h]
+        query, key, value = ops.split(x, 3, axis=-1)  # each [b * s, h] or [b, s, h]
         query = query * (self.head_size**-0.5)
         query = ops.transpose(ops.reshape(query, heads), (0, 2, 1, 3))  # [b, n, s, d]
         key = ops.transpose(ops.reshape(key, heads), (0, 2, 3, 1))  # [b, n, d, s]
@@ -109,8 +121,12 @@ class SelfAttention(keras.layers.Layer):
         weights = ops.cast(attention, self.compute_dtype)
         weights = self.dropout_layer(weights, training=training)
         context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # [b, s, n, d]
-        outputs = self.output_dense(ops.reshape(context, (-1, self.hidden_size)))  # [b * s, h]
-        outputs = ops.reshape(outputs, (batch, seq, self.hidden_size))
+        context = ops.reshape(context, (-1, self.hidden_size))  # [b * s, h]
+        if token_rows is not None:
+            context = token_rows.pack(context)  # [t, h]
+        outputs = self.output_dense(context)
+        if token_rows is None:
+            outputs = ops.reshape(outputs, (batch, seq, self.hidden_size))
         if return_attention:
             return outputs, attention
         return outputs

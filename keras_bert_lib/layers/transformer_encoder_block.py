@@ -35,6 +35,8 @@ class TransformerEncoderBlock(keras.layers.Layer):
         padding_mask: int32 `[batch, seq]`, 1 for tokens and 0 for padding, or None.
         training: bool, whether dropout is on.
         return_attention: bool, whether to return the attention probabilities too.
+        token_rows: `TokenRows` of the mask, or None. With them `inputs` and outputs are the tokens
+            end to end, `[tokens, hidden]`.
 
     Returns:
         Float `[batch, seq, hidden]`; with `return_attention`, the pair of it and of the
@@ -113,11 +115,22 @@ class TransformerEncoderBlock(keras.layers.Layer):
         self.output_dense.build((None, self.intermediate_size))
         self.output_norm.build(input_shape)
 
-    def call(self, inputs, padding_mask=None, training=None, return_attention=False):
+    def call(
+        self,
+        inputs,
+        padding_mask=None,
+        training=None,
+        return_attention=False,
+        token_rows=None,
+    ):
         """Returns the block's output `[b, s, h]`, and the attention probabilities on request."""
         x = self.attention_norm(inputs) if self.norm_first else inputs
         x, attention = self.attention(
-            x, padding_mask=padding_mask, training=training, return_attention=True
+            x,
+            padding_mask=padding_mask,
+            training=training,
+            return_attention=True,
+            token_rows=token_rows,
         )
         x = inputs + self.dropout_layer(x, training=training)
         if not self.norm_first:
@@ -129,7 +142,8 @@ class TransformerEncoderBlock(keras.layers.Layer):
         # As in SelfAttention, matrices spare the graph operations on shapes.
         x = ops.reshape(x, (-1, self.hidden_size))  # [b * s, h]
         x = self.output_dense(self.activation(self.intermediate_dense(x)))  # [b * s, h]
-        x = ops.reshape(x, (*leading_dims(inputs), self.hidden_size))
+        if token_rows is None:
+            x = ops.reshape(x, (*leading_dims(inputs), self.hidden_size))
         x = residual + self.dropout_layer(x, training=training)
         if not self.norm_first:
             x = self.output_norm(x)

@@ -9,6 +9,7 @@ import keras
 
 from keras_bert_lib.layers.bert_embeddings import BertEmbeddings
 from keras_bert_lib.layers.pooler import Pooler
+from keras_bert_lib.layers.token_rows import TokenRows
 from keras_bert_lib.layers.transformer_encoder_block import TransformerEncoderBlock
 from keras_bert_lib.models.bert_config import BertConfig
 from keras_bert_lib.models.pretrained_model import PretrainedModel
@@ -83,6 +84,7 @@ class BertEncoder(PretrainedModel):
         self.output_hidden_states = output_hidden_states
         self.output_attentions = output_attentions
         self.use_pooler = use_pooler
+        self._skips_padding = False
         dtype = self.dtype_policy
         self.embeddings = BertEmbeddings(
             vocab_size=config.vocab_size,
@@ -151,17 +153,28 @@ class BertEncoder(PretrainedModel):
             training=training,
             perturb=perturb and functools.partial(perturb, padding_mask=padding_mask),
         )
+        token_rows = None
+        if self._skips_padding and padding_mask is not None:
+            token_rows = TokenRows.of_mask(padding_mask)
+            x = token_rows.pack(x)  # [t, h], here and below
         hidden_states = [x]  # each [b, s, h]
         attentions = []  # each [b, n, s, s]
         for block in self.blocks:
             x, attention = block(
-                x, padding_mask=padding_mask, training=training, return_attention=True
+                x,
+                padding_mask=padding_mask,
+                training=training,
+                return_attention=True,
+                token_rows=token_rows,
             )
             hidden_states.append(x)
             attentions.append(attention)
         if self.final_norm is not None:
             x = self.final_norm(x)
             hidden_states[-1] = x
+        if token_rows is not None:
+            hidden_states = [token_rows.unpack(x) for x in hidden_states]
+            x = hidden_states[-1]
         outputs = {"sequence_output": x}
         if self.pooler is not None:
             outputs["pooled_output"] = self.pooler(x)
@@ -170,6 +183,19 @@ class BertEncoder(PretrainedModel):
         if self.output_attentions:
             outputs["attentions"] = tuple(attentions)
         return outputs
+
+    @contextlib.contextmanager
+    def skipping_padding(self, skips_padding=True):
+        """Makes graphs that compute tokens only: padding costs nothing but in attention.
+
+        Shapes in such a graph depend on values, which XLA and TFLite do not know. Outputs at
+        padding, and of rows without a token, are those of any token.
+        """
+        self._skips_padding = skips_padding
+        try:
+            yield
+        finally:
+            self._skips_padding = False
 
     def freeze(self, num_layers=None, embeddings=True):
         """Leaves lower layers as they are when a model with this encoder is trained.

@@ -48,6 +48,23 @@ class BertEncoderTest(parameterized.TestCase):
         np.testing.assert_array_equal(outputs["hidden_states"][-1], outputs["sequence_output"])
         self.assertEqual([tuple(a.shape) for a in outputs["attentions"]], [(6, 2, 12, 12)] * 2)
 
+    @parameterized.parameters(False, True)
+    def test_skipping_padding_changes_no_token(self, norm_first):
+        config = small_config(norm_first=norm_first, initializer_range=0.3)
+        encoder = BertEncoder(config, output_hidden_states=True)
+        expected = encoder(INPUTS)
+        with encoder.skipping_padding():
+            outputs = encoder(INPUTS)
+        np.testing.assert_allclose(outputs["pooled_output"], expected["pooled_output"], atol=1e-5)
+        is_token = INPUTS["padding_mask"] == 1
+        for x, other in zip(outputs["hidden_states"], expected["hidden_states"]):
+            np.testing.assert_allclose(
+                np.asarray(x)[is_token], np.asarray(other)[is_token], atol=1e-5
+            )
+        # Afterwards padding is computed as before.
+        again = encoder(INPUTS)["sequence_output"]
+        np.testing.assert_array_equal(again, expected["sequence_output"])
+
     @parameterized.product(
         norm_first=[False, True], position_embedding_type=["learned", "sinusoidal"]
     )
