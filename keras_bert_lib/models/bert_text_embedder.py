@@ -8,12 +8,20 @@ from absl import logging
 from keras import ops
 
 from keras_bert_lib.checkpoints import sentence_transformers
+from keras_bert_lib.models import embedding_losses
 from keras_bert_lib.models.bert_encoder import BertEncoder
+from keras_bert_lib.models.distribution import mean_over_replicas
 from keras_bert_lib.models.pretrained_model import read_tokenizer
 from keras_bert_lib.models.task_model import TaskModel
 from keras_bert_lib.models.texts import check_texts
 
 POOLINGS = ("mean", "cls", "max")
+# What each loss is told of; the first also takes "negative".
+LOSSES = {
+    "in_batch_negatives": ("anchor", "positive"),
+    "cosine": ("anchor", "positive"),
+    "triplet": ("anchor", "positive", "negative"),
+}
 # Texts that are tokenized at once: characters of all of them together. A text counts as 64 at
 # least, for a chunk's ids are padded to its longest text.
 _CHUNK = 1 << 20
@@ -27,6 +35,9 @@ class BertTextEmbedder(TaskModel):
 
     Reads and writes the directories of `sentence-transformers`, to the same embeddings.
 
+    `fit` takes a dict of such inputs: "anchor", "positive", and where there is one "negative", as
+    `kbl.data.text_pairs` makes it. What is learned from them, `compile` says.
+
     Args:
         encoder: `BertEncoder`.
         tokenizer: `BertTokenizer` or None. `encode` needs one, and it is saved with the model.
@@ -39,11 +50,11 @@ class BertTextEmbedder(TaskModel):
             is given.
 
     Call arguments:
-        inputs: dict of the encoder's inputs, as the tokenizer makes it.
+        inputs: dict of the encoder's inputs, as the tokenizer makes it, or a dict of such dicts.
         training: bool, whether dropout is on.
 
     Returns:
-        Float32 embeddings `[batch, hidden]`.
+        Float32 embeddings `[batch, hidden]`, or a dict of them.
 
     Raises:
         ValueError: for an unknown `pooling`, if the tokenizer has more pieces than the encoder, or
@@ -85,17 +96,130 @@ class BertTextEmbedder(TaskModel):
                 f"encoder's {positions} positions. Received: max_length={max_length!r}"
             )
         self.max_length = max_length
+        self._pair_loss = None  # dict of "loss", "temperature" and "margin"
+        self._pair_accuracy = keras.metrics.Mean(name="accuracy")
         self.build()
 
     def build(self, input_shape=None):
         """Does nothing: the encoder has all the weights there are."""
 
+    def compile(
+        self,
+        optimizer,
+        loss="in_batch_negatives",
+        loss_weights=None,
+        metrics="auto",
+        temperature=0.05,
+        margin=1.0,
+        **kwargs,
+    ):
+        """Prepares the model for `fit`.
+
+        Args:
+            optimizer: Keras optimizer or its name.
+            loss: what the model learns:
+
+                - `"in_batch_negatives"`, from pairs of texts that belong together (questions and
+                  their answers): of all the second texts of a batch, that an anchor's own is the
+                  nearest. Cosines over `temperature` are the logits of a cross entropy. The larger
+                  the batch, the more is learned; no text should belong to two anchors of a batch.
+                  Under `tf.distribute` the batch is that of a replica: none sees the texts of
+                  another.
+                - `"cosine"`, from pairs with a score, float `[batch]`, which `fit` takes as `y`:
+                  that the cosine be the score, by the squared difference. Scale scores to lie
+                  between 0 and 1, or -1 and 1.
+                - `"triplet"`: that the Euclidean distance of "anchor" and "negative" be greater
+                  than that of "anchor" and "positive", by `margin` at least.
+
+                Any other loss is one of embeddings, as in `keras.Model.compile`.
+            loss_weights: as in `keras.Model.compile`, for other losses.
+            metrics: the same; the losses above bring "accuracy", the share of anchors whose own
+                text is the nearest, but for `"cosine"`.
+            temperature: float, see above.
+            margin: float, see above.
+            **kwargs: other arguments of `keras.Model.compile`.
+
+        Raises:
+            ValueError: if `temperature` is not positive, or `margin` is negative.
+
+        Example:
+            ```python
+            import keras_bert_lib as kbl
+
+            tokenizer = kbl.BertTokenizer("[PAD] [UNK] [CLS] [SEP] [MASK] a fine film".split())
+            encoder = kbl.BertEncoder(kbl.BertConfig.from_size("tiny", vocab_size=8))
+            embedder = kbl.BertTextEmbedder(encoder, tokenizer=tokenizer)
+            embedder.compile("adam", loss="in_batch_negatives")
+            x = {"anchor": tokenizer(["a film", "fine"]), "positive": tokenizer(["film", "a"])}
+            embedder.fit(x)
+            ```
+        """
+        if temperature <= 0 or margin < 0:
+            raise ValueError(
+                "`temperature` must be positive and `margin` not negative. "
+                f"Received: temperature={temperature}, margin={margin}"
+            )
+        self._pair_loss = None
+        if loss == "auto":
+            loss = "in_batch_negatives"
+        if isinstance(loss, str) and loss in LOSSES:
+            if metrics not in ("auto", None):
+                raise ValueError(
+                    f"loss={loss!r} has the metrics there are. Leave `metrics` out. "
+                    f"Received: metrics={metrics!r}"
+                )
+            self._pair_loss = {"loss": loss, "temperature": temperature, "margin": margin}
+            loss = None
+        super().compile(optimizer, loss, loss_weights, metrics, **kwargs)
+
+    def get_compile_config(self):
+        """Returns the arguments of `compile`, for the file."""
+        return super().get_compile_config() | (self._pair_loss or {})
+
     def _defaults(self):
-        # Texts alone say nothing of which are alike: whoever trains brings a loss.
+        # Whoever trains by another loss brings its metrics.
         return {"loss": None, "metrics": None}
 
+    @property
+    def metrics(self):
+        """The metrics that there are for the loss."""
+        metrics = super().metrics
+        if self._pair_loss is None or self._pair_loss["loss"] == "cosine":
+            metrics = [metric for metric in metrics if metric is not self._pair_accuracy]
+        return metrics
+
+    def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
+        """Returns the loss of a batch and updates the metrics; see `compile`."""
+        if self._pair_loss is None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        name = self._pair_loss["loss"]
+        given = y_pred if isinstance(y_pred, dict) else {}
+        if missing := [part for part in LOSSES[name] if part not in given]:
+            raise ValueError(
+                f"loss={name!r} learns from a dict of {', '.join(LOSSES[name])}, each a dict of "
+                f"inputs, and there is no {missing[0]}. Received: x of {', '.join(map(str, x))}"
+            )
+        if name == "cosine" and y is None:
+            raise ValueError(
+                "loss='cosine' learns from scores, float `[batch]`, as `y`. Received: y=None"
+            )
+        if name == "cosine":
+            losses, hits = embedding_losses.cosine(y_pred, y)
+        elif name == "triplet":
+            losses, hits = embedding_losses.triplet(y_pred, self._pair_loss["margin"])
+        else:
+            temperature = self._pair_loss["temperature"]
+            losses, hits = embedding_losses.in_batch_negatives(y_pred, temperature)
+        weights = ops.ones_like(losses) if sample_weight is None else sample_weight
+        weights = ops.cast(weights, "float32")
+        if hits is not None:
+            self._pair_accuracy.update_state(hits, weights)
+        return mean_over_replicas(losses, weights)
+
     def call(self, inputs, training=None):
-        """Returns the embeddings `[b, h]`."""
+        """Returns the embeddings `[b, h]`, or a dict of them."""
+        if inputs and all(isinstance(x, dict) for x in inputs.values()):
+            return {name: self.call(x, training) for name, x in inputs.items()}
         x = self.encoder(inputs, training=training)["sequence_output"]  # [b, s, h]
         # Sums over many tokens, and lengths, want more digits than bfloat16 has.
         x = ops.cast(x, "float32")
