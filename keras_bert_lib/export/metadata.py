@@ -18,7 +18,8 @@ FIELDS = ("name", "description", "author", "license", "version")
 _ENTRY = b"TFLITE_METADATA"  # where a file's metadata stands among its other entries
 _MIN_PARSER_VERSION = "1.1.0"  # the first that knows tokenizers
 
-_DESCRIPTIONS = {
+# What each model does, and what each output says; model cards have it, too.
+DESCRIPTIONS = {
     "BertClassifier": "Puts a text into one of several classes, or gives it a value.",
     "BertMaskedLM": "Predicts the masked pieces of a text.",
     "BertMultipleChoice": "Scores several continuations of a text against each other.",
@@ -35,7 +36,7 @@ _INPUTS = {
     "padding_mask": "1 for tokens, 0 for padding.",
     "mask": "1 for tokens, 0 for padding.",
 }
-_OUTPUTS = {
+OUTPUTS = {
     "probabilities": "The probability of each label, or of each choice.",
     "values": "The value of each output.",
     "embedding": "The vector of the text.",
@@ -90,7 +91,7 @@ def attach(content, model, labels, metadata=None):
     task = type(model).__name__
     described = {
         "name": task,
-        "description": _DESCRIPTIONS.get(task, ""),
+        "description": DESCRIPTIONS.get(task, ""),
         **metadata,
         "subgraph_metadata": _subgraphs(file, bool(labels)),
         "min_parser_version": _MIN_PARSER_VERSION,
@@ -152,7 +153,7 @@ def _subgraphs(file, has_labels):
     for i, graph in enumerate(file.subgraphs):
         signature = signatures[i]
         inputs = _tensors(graph.inputs, signature.inputs, _INPUTS)
-        outputs = _tensors(graph.outputs, signature.outputs, _OUTPUTS)
+        outputs = _tensors(graph.outputs, signature.outputs, OUTPUTS)
         for tensor in outputs:
             associated = _meaning_of(tensor["name"], has_labels)
             if associated is not None:

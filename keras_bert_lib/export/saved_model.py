@@ -2,10 +2,11 @@
 
 import tensorflow as tf
 
+from keras_bert_lib.export import model_card, warmup
 from keras_bert_lib.export.answers import LabelAnswers, answers_class
 from keras_bert_lib.export.serving_module import ServingModule, is_int
 from keras_bert_lib.export.versions import check_version, split_version, write_version
-from keras_bert_lib.export.warmup import FILE, warmup_requests, write_warmup
+from keras_bert_lib.export.warmup import warmup_requests, write_warmup
 
 
 def saved_model(
@@ -19,6 +20,7 @@ def saved_model(
     lengths=None,
     weights="float32",
     warmup_texts=None,
+    card=True,
     overwrite=False,
 ):
     """Writes a version of a SavedModel for TensorFlow Serving, or any other loader of SavedModels.
@@ -71,6 +73,8 @@ def saved_model(
             several lengths and batch sizes are made, `assets.extra/tf_serving_warmup_requests`,
             which TensorFlow Serving runs before it says that it is ready. None for random words of
             the vocabulary.
+        card: bool, whether to write `README.md` beside: what the model is, how it was trained as
+            far as its `training_record` tells, its signatures, and how to ask it.
         overwrite: bool, whether to replace the version, where its number is given.
 
     Returns:
@@ -112,7 +116,11 @@ def saved_model(
         extra.mkdir()
         for file, lines in module.answers.lists.items():
             (extra / file).write_bytes("".join(f"{line}\n" for line in lines).encode())
-        write_warmup(extra / FILE, name, requests)
+        write_warmup(extra / warmup.FILE, name, requests)
+        if card:
+            training = model.training_record
+            text = model_card.model_card(module, name, signatures, weights, training)
+            (directory / model_card.FILE).write_bytes(text.encode())
 
     return write_version(path, version, overwrite, write)
 

@@ -1,5 +1,7 @@
 """What every model shares: saving, loading, and the state of its random numbers."""
 
+import json
+
 import keras
 import numpy as np
 from absl import logging
@@ -34,6 +36,25 @@ class PretrainedModel(keras.Model):
     def _from_checkpoint(cls, config, checkpoint, **kwargs):
         """Returns a new model, before its weights are read."""
         raise NotImplementedError
+
+    @property
+    def training_record(self):
+        """What is known of the model's training: a dict that JSON can hold, or None.
+
+        `save_pretrained` keeps it in `config.json`, as "training", and model cards show it. Set it
+        to what you want to be known. Where nobody did, it is what `fit` measured in its last epoch.
+        """
+        record = getattr(self, "_training_record", None)
+        history = getattr(self, "history", None)
+        if record is None and isinstance(history, keras.callbacks.History) and history.epoch:
+            last = {name: float(values[-1]) for name, values in history.history.items()}
+            return {"epochs": len(history.epoch), "last epoch": last}
+        return None if record is None else json.loads(record)
+
+    @training_record.setter
+    def training_record(self, record):
+        # As text, of which Keras makes no dict of its own.
+        self._training_record = None if record is None else json.dumps(record)
 
     def _huggingface_config(self):
         """Returns the model's `config.json`."""
@@ -78,9 +99,12 @@ class PretrainedModel(keras.Model):
                 "The masked LM head has an activation or epsilon of its own, which `transformers` "
                 "does not read: its logits will differ."
             )
+        config = self._huggingface_config()
+        if self.training_record:
+            config["training"] = self.training_record
         huggingface.write_directory(
             directory,
-            self._huggingface_config(),
+            config,
             weights_by_name(self),
             tokenizer=getattr(self, "tokenizer", None),
             overwrite=overwrite,
@@ -135,6 +159,8 @@ class PretrainedModel(keras.Model):
             if name.endswith("/kernel"):  # the other weights of a head start from constants
                 initializer = normal(config.initializer_range)
                 weights[name].assign(initializer(weights[name].shape, weights[name].dtype))
+        if isinstance(checkpoint.config.get("training"), dict):
+            model.training_record = checkpoint.config["training"]
         return model
 
     # Keras files leave out the state of the random number generators. With it a model that was
