@@ -335,10 +335,12 @@ def make_keras_bert_lib(task, examples, seed, is_grouped, adversary):
         if task.kind == "questions":
             questions = [example["question"] for example in examples]
             answers = model.predict_text(questions, [example["context"] for example in examples])
-            return [answer["text"] for answer in answers]
+            return [answer["answer"] for answer in answers]
         if task.kind == "tokens":
+            # Whatever the tags are: only where the words begin is read from the batches.
+            untold = [(words, labels[:1] * len(words)) for words, _ in examples]
             batches = kbl.data.token_classification(
-                labelled_tokens(examples, labels), tokenizer, shuffle=False, **options
+                labelled_tokens(untold, labels), tokenizer, shuffle=False, **options
             )
             return predict_tags(model, batches, examples)
         texts, pairs, _ = (list(column) for column in zip(*examples))
@@ -364,7 +366,7 @@ def predict_tags(model, batches, examples):
         tags += [model.labels[i] for i in best[np.asarray(y) >= 0]]
     ends = np.cumsum([len(words) for words, _ in examples])
     if ends[-1] != len(tags):
-        raise ValueError(f"There are {ends[-1]} words, but {len(tags)} have a label.")
+        raise ValueError(f"There are {ends[-1]} words, but {len(tags)} of them have a label.")
     return [tags[end - len(words) : end] for end, (words, _) in zip(ends, examples)]
 
 

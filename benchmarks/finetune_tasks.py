@@ -30,11 +30,11 @@ class Task(NamedTuple):
 TASKS = {
     "sst2": Task("SST-2", "classification", "accuracy", 20_000, None, 1, 1e-4, 32, 128, 1),
     "stsb": Task("STS-B", "regression", "Spearman", None, None, 3, 1e-4, 32, 128, 1),
-    "clinc150": Task("CLINC150", "classification", "accuracy", None, None, 4, 3e-4, 32, 64, 1),
+    "clinc150": Task("CLINC150", "classification", "accuracy", None, None, 3, 4e-4, 64, 64, 1),
     "wnut17": Task("WNUT-17", "tokens", "entity F1", None, None, 4, 2e-4, 32, 128, 1),
     "rte": Task("RTE", "classification", "accuracy", None, None, 3, 1e-4, 32, 128, 3),
     "sst2_small": Task("SST-2", "classification", "accuracy", 1_000, None, 3, 1e-4, 32, 128, 3),
-    "squad": Task("SQuAD 1.1", "questions", "F1", 10_000, 1_000, 2, 2e-4, 32, 384, 1),
+    "squad": Task("SQuAD 1.1", "questions", "F1", 10_000, 1_000, 1, 2e-4, 16, 384, 1),
 }
 STRIDE = 128  # pieces that a window of a long context shares with the one before
 MAX_ANSWER_PIECES = 30
@@ -45,8 +45,8 @@ def read(name, split, data, limit=None):
 
     Args:
         name: str, a key of `TASKS`.
-        split: "train" or "test"; where the labels of the test set are not public, that is the
-            development set.
+        split: "train" or "test"; the latter is the development set where there are no labels of a
+            test set, or several.
         data: str, the folder with the data of all tasks.
         limit: int or None, the most examples.
 
@@ -99,13 +99,15 @@ def read_clinc150(data, train):
 
 
 def read_wnut17(data, train):
-    name = "wnut17train.conll" if train else "emerging.test.conll"
+    # Words of the test set have several tags.
+    name = "wnut17train.conll" if train else "emerging.dev.conll"
     sentences = [([], [])]
     for line in (data / "ner_wnut17" / name).read_text("utf-8").split("\n"):
         if line.strip():
             word, tag = line.split("\t")
-            sentences[-1][0].append(word)
-            sentences[-1][1].append(tag)
+            if word != "\ufe0f":  # which only says how the one before looks, and is no piece
+                sentences[-1][0].append(word)
+                sentences[-1][1].append(tag)
         elif sentences[-1][0]:
             sentences.append(([], []))
     return [sentence for sentence in sentences if sentence[0]]
