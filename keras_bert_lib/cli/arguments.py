@@ -13,6 +13,11 @@ def positive_int(text):
     return _number(int, text, lambda value: value > 0, "a whole number above 0")
 
 
+def whole_number(text):
+    """An argument that counts something: 0 or more."""
+    return _number(int, text, lambda value: value >= 0, "a whole number from 0 on")
+
+
 def positive_float(text):
     """An argument such as a learning rate."""
     return _number(float, text, lambda value: 0 < value < float("inf"), "a number above 0")

@@ -14,14 +14,18 @@ from keras_bert_lib.cli.arguments import (
     megabytes,
     next_step,
     positive_int,
+    whole_number,
 )
 
 EXAMPLES = """\
 examples:
   keras-bert export --model my-classifier --output my-classifier.tflite
-  keras-bert export --model my-classifier --output serving/1 --format saved_model
+  keras-bert export --model my-classifier --output serving/sentiment --warmup train.csv
   keras-bert export --model my-classifier --output int8.tflite --quantization int8 \\
       --calibration train.csv --verify dev.csv --report reports/int8
+
+A SavedModel is written as the next version in --output, "1" at first, which is what TensorFlow
+Serving watches; an --output that ends in a number is the version itself.
 
 Right answers for --verify: a label; several parted by "|", or a list in .jsonl; a number; for
 entities a list of {"start", "end", "label"} in .jsonl; an answer; the index of a choice. Exit code
@@ -30,6 +34,7 @@ entities a list of {"start", "end", "label"} in .jsonl; an answer; the index of 
 IF_INTERRUPTED = "Files are written whole or not at all; run the same command again."
 
 CALIBRATED = ("int8", "int16x8", "int4")
+_SAVED_MODEL_ONLY = ("version", "top_k", "threshold", "lengths", "weights", "warmup")
 _METADATA = ("name", "description", "author", "license")
 
 
@@ -88,6 +93,37 @@ def add_arguments(parser):
     parser.add_argument(
         "--choices", type=positive_int, help="how many choices a multiple choice has in TFLite"
     )
+    saved_model = parser.add_argument_group("SavedModel")
+    saved_model.add_argument(
+        "--version", type=whole_number, metavar="N", help="the version to write; by default next"
+    )
+    saved_model.add_argument(
+        "--top-k", type=positive_int, metavar="K", help="give only the best K labels of a text"
+    )
+    saved_model.add_argument(
+        "--threshold",
+        nargs="+",
+        metavar="P",
+        help="give only labels of a probability above this; or one for each, as LABEL=P",
+    )
+    saved_model.add_argument(
+        "--lengths",
+        type=positive_int,
+        nargs="+",
+        metavar="TOKENS",
+        help="pad texts to the next of these lengths, for compilers and GPUs, which want few "
+        "shapes; by default to the longest of their batch",
+    )
+    saved_model.add_argument(
+        "--weights",
+        choices=("float32", "bfloat16", "float16"),
+        help="how weights are stored; two of them halve the file (default: float32)",
+    )
+    saved_model.add_argument(
+        "--warmup",
+        metavar="FILE",
+        help="texts to make the server's warmup requests of; by default random words",
+    )
     for name in _METADATA:
         parser.add_argument(f"--{name}", metavar="TEXT", help=f"the {name} in a TFLite file")
     parser.add_argument(
@@ -127,45 +163,45 @@ def run(args):
 
         if args.report:
             report_page.check_matplotlib()
-        calibration = verified = None
+        calibration = warmup = verified = None
         if args.calibration:
             calibration = task_rows.read_rows(args.calibration, args, "--calibration", False)
+        if args.warmup:
+            warmup = task_rows.read_rows(args.warmup, args, "--warmup", False)
         if args.verify:
             verified = task_rows.read_rows(args.verify, args, "--verify")
         model = artifact.load_model(args.model)
         if verified:
             verified = task_rows.fitted(verified, model, args.pairs)
         if file_format == "tflite":
-            export.tflite(model, args.output, **_tflite_options(args, model, calibration))
+            written = args.output
+            export.tflite(model, written, **_tflite_options(args, model, calibration))
         else:
-            export.saved_model(
-                model,
-                args.output,
-                max_length=args.max_length and args.max_length[0],
-                pairs=args.pairs,
-                overwrite=args.overwrite,
-            )
-    print(f"Wrote {args.output}: {megabytes(args.output)}.")
+            options = _saved_model_options(args, model, warmup)
+            written = str(export.saved_model(model, args.output, **options))
+    print(f"Wrote {written}: {megabytes(written)}.")
     is_for_mediapipe = file_format == "tflite" and args.interface == "mediapipe"
     if is_for_mediapipe and not model.tokenizer.lowercase:
         print(f"Warning: {mediapipe.CASED}")  # Its log is hidden with those of TensorFlow.
-    failure = _verify(args, model, verified) if verified else None
+    failure = _verify(args, written, model, verified) if verified else None
     if failure:
         sys.stdout.flush()
         print(f"keras-bert export: error: {failure}", file=sys.stderr)
         return 1
     if file_format == "saved_model" or args.interface == "text":
-        next_step(
-            f'keras-bert predict {args.output} "your text"', f"keras-bert inspect {args.output}"
-        )
+        next_step(f'keras-bert predict {written} "your text"', f"keras-bert inspect {written}")
     else:
-        next_step(f"keras-bert inspect {args.output}")
+        next_step(f"keras-bert inspect {written}")
     return 0
 
 
 def _check(args, file_format):
     """Raises where the arguments do not fit each other, before anything takes time."""
-    check_output(args.output, args.overwrite)
+    version = os.path.basename(os.path.normpath(args.output))
+    if file_format == "tflite" or (version.isascii() and version.isdigit()):
+        check_output(args.output, args.overwrite)
+    elif args.version is not None:
+        check_output(os.path.join(args.output, str(args.version)), args.overwrite)
     if not os.path.isdir(args.model):
         raise FileNotFoundError(
             f"There is no model directory {args.model}. Make one with `keras-bert finetune`."
@@ -175,20 +211,65 @@ def _check(args, file_format):
             f"--quantization {args.quantization} needs --calibration FILE, with 100 or more texts "
             "as the model will see them."
         )
+    given = [name for name in _SAVED_MODEL_ONLY if getattr(args, name) is not None]
+    if file_format == "tflite" and given:
+        flag = f"--{given[0].replace('_', '-')}"
+        raise ValueError(f"{flag} is for a SavedModel: leave it out, or add --format saved_model.")
+    _threshold(args)
+    if args.verify and (args.top_k or args.threshold):
+        raise ValueError(
+            "--verify compares the probabilities of all labels: leave out --top-k and --threshold."
+        )
     if file_format == "saved_model" and args.max_length and len(args.max_length) > 1:
-        raise ValueError("--max-length: a SavedModel takes texts of any length; give one.")
+        raise ValueError(
+            "--max-length: a SavedModel takes texts of any length; give one, or --lengths."
+        )
     if args.report and not args.verify:
         raise ValueError("--report is of a comparison: give --verify FILE, too.")
 
 
+def _sample_texts(rows, args, model):
+    """Texts of a file as `calibration_texts` and `warmup_texts` take them, or None."""
+    if rows is None:
+        return None
+    rows = task_rows.fitted(rows, model, args.pairs)
+    return rows.texts if rows.text_pairs is None else list(zip(rows.texts, rows.text_pairs))
+
+
+def _threshold(args):
+    """What `--threshold` says: a float, a dict of label to float, or None."""
+    if args.threshold is None:
+        return None
+    parts = [text.rpartition("=") for text in args.threshold]
+    try:
+        numbers = {label: float(number) for label, _, number in parts}
+    except ValueError:
+        numbers = {}
+    if len(numbers) != len(parts) or ("" in numbers and len(parts) > 1):
+        raise ValueError(
+            "--threshold: give one number, or one for each label, as LABEL=P. "
+            f"Received: {' '.join(args.threshold)}"
+        )
+    return numbers.get("", numbers)
+
+
+def _saved_model_options(args, model, warmup):
+    """The arguments of `export.saved_model`."""
+    return {
+        "version": args.version,
+        "max_length": args.max_length and args.max_length[0],
+        "pairs": args.pairs,
+        "top_k": args.top_k,
+        "threshold": _threshold(args),
+        "lengths": args.lengths,
+        "weights": args.weights or "float32",
+        "warmup_texts": _sample_texts(warmup, args, model),
+        "overwrite": args.overwrite,
+    }
+
+
 def _tflite_options(args, model, calibration):
     """The arguments of `export.tflite`."""
-    texts = None
-    if calibration:
-        rows = task_rows.fitted(calibration, model, args.pairs)
-        texts = rows.texts
-        if rows.text_pairs is not None:
-            texts = list(zip(rows.texts, rows.text_pairs))
     max_length = args.max_length
     if max_length is not None and len(max_length) == 1:
         max_length = max_length[0]
@@ -200,20 +281,20 @@ def _tflite_options(args, model, calibration):
         "max_length": max_length,
         "pairs": args.pairs,
         "choices": args.choices,
-        "calibration_texts": texts,
+        "calibration_texts": _sample_texts(calibration, args, model),
         "metadata": {name: value for name, value in given.items() if value is not None},
         "error_report": args.error_report,
         "overwrite": args.overwrite,
     }
 
 
-def _verify(args, model, rows):
+def _verify(args, written, model, rows):
     """Compares, prints and writes the report; returns what is wrong with the file, or None."""
     with native_logs.hidden():
         from keras_bert_lib import export
 
         report = export.verify(
-            args.output,
+            written,
             model,
             rows.texts,
             rows.text_pairs,

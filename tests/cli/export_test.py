@@ -68,6 +68,28 @@ def test_cased_models_are_warned_of_for_mediapipe(run_command, artifacts, tmp_pa
         assert out.count("Warning: MediaPipe's tokenizer lowercases") == warnings
 
 
+def test_saved_models_are_versions_of_a_model(run_command, artifacts, tmp_path):
+    (tmp_path / "texts.txt").write_text("the film was fine\nrain fell on it\n")
+    name = tmp_path / "sentiment"
+    export = ("export", "--model", artifacts["model"], "--output", name)
+    options = ("--lengths", "8", "16", "--weights", "bfloat16", "--warmup", tmp_path / "texts.txt")
+    code, out, error = run_command(*export, *options)
+    assert (code, error) == (0, "")
+    assert f"Wrote {name / '1'}: " in out
+    code, out, _ = run_command(*export, "--threshold", "pos=0.4", "neg=0.99", "--top-k", "2")
+    assert f"Wrote {name / '2'}: " in out
+    assert sorted(os.listdir(name)) == ["1", "2"]
+    _, out, _ = run_command("predict", name / "1", "the dog")
+    assert out.split("\t")[0] == run_command("predict", artifacts["model"], "the dog")[1].split()[0]
+    code, out, _ = run_command("predict", name, "--json", "the dog", "rain fell on it")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert all(set(answer) == {"label", "score"} for row in rows for answer in row["answers"])
+    code, _, error = run_command(*export, "--version", "2")
+    assert code == 2
+    assert "--overwrite" in error
+
+
 def write_rows(path, rows):
     path.write_text("\n".join(json.dumps(row) for row in rows), encoding="utf-8")
     return path
@@ -110,8 +132,9 @@ def test_a_metric_that_falls_too_far_fails_and_leaves_the_file(
         head = model.classifier
         weights = head.get_weights()
         head.set_weights([-weight for weight in weights])
-        saved_model(model, *args, **options)
+        path = saved_model(model, *args, **options)
         head.set_weights(weights)
+        return path
 
     monkeypatch.setattr(kbl.export, "saved_model", contrary)
     code, out, error = run_command(
@@ -167,6 +190,7 @@ def test_bad_input_gives_one_line_and_writes_nothing(run_command, artifacts, tmp
     (tmp_path / "columns.csv").write_text("sentence,label\na cat,pos\n")
     model = ["--model", artifacts["model"]]
     int8 = [*model, "--quantization", "int8"]
+    saved = ["--format", "saved_model"]
     for argv, part in [
         (["--model", tmp_path / "absent"], "no model directory"),
         (["--model", tmp_path], "config.json"),
@@ -181,6 +205,17 @@ def test_bad_input_gives_one_line_and_writes_nothing(run_command, artifacts, tmp
         ([*model, "--report", tmp_path / "r"], "--verify"),
         ([*model, "--format", "saved_model", "--max-length", "8", "16"], "give one"),
         ([*model, "--quantization", "int3"], "invalid choice"),
+        ([*model, "--top-k", "1"], "--top-k is for a SavedModel"),
+        ([*model, "--weights", "float16"], "--weights is for a SavedModel"),
+        ([*model, *saved, "--threshold", "0.5", "pos=0.3"], "one for each label, as LABEL=P"),
+        ([*model, *saved, "--threshold", "high"], "one for each label, as LABEL=P"),
+        ([*model, *saved, "--threshold", "pos=0.3"], "`threshold` must have a number for each"),
+        ([*model, *saved, "--threshold", "1.5"], "from 0 to below 1"),
+        ([*model, *saved, "--top-k", "3"], "between 1 and 2, the number of labels"),
+        ([*model, *saved, "--lengths", "8", "64"], "between 3 and 16"),
+        ([*model, *saved, "--version", "-1"], "a whole number from 0 on"),
+        ([*model, *saved, "--warmup", tmp_path / "empty.txt"], "--warmup: there is no text in"),
+        ([*model, *saved, "--top-k", "1", "--verify", tmp_path / "other.csv"], "--verify compares"),
     ]:
         code, _, error = run_command("export", "--output", output, *argv)
         assert code == 2
