@@ -1,40 +1,101 @@
-"""Fine-tune a BERT to label texts.
+"""Fine-tune a BERT for a task: labels, numbers, entities, answers, choices or embeddings.
 
-Reads a table of texts and labels (CSV or TSV with a header, or JSONL), trains the whole model on it
-and writes a model directory that holds the tokenizer and the labels too.
+Reads examples, trains on them and writes a model directory that holds the tokenizer and the labels
+too. What is not said is chosen: the task and the columns by the file, the learning rate by the
+model's size. Some examples are held out; after each epoch the model is measured on them, and the
+best is kept.
 """
 
-import collections
+import dataclasses
+import json
+import math
 import os
-import random
+import shutil
+import sys
 
-from keras_bert_lib.cli import native_logs
+from keras_bert_lib.cli import interrupted, native_logs, tasks
 from keras_bert_lib.cli.arguments import (
     STRATEGIES,
-    check_output,
     check_readable,
     fraction,
     next_step,
     positive_float,
     positive_int,
+    shortened,
+    whole_number,
 )
 
 EXAMPLES = """\
 examples:
   keras-bert finetune --train train.csv --model my-bert --output my-classifier
-  keras-bert finetune --train train.tsv --validation dev.tsv --text-column sentence \\
-      --model my-bert --output my-classifier --epochs 3
+  keras-bert finetune --train pairs.tsv --problem-type regression --seeds 3 \\
+      --model my-bert --output my-scorer
+  keras-bert finetune --train train.conll --model my-bert --output my-tagger
+  keras-bert finetune --train squad.json --model my-bert --output my-answerer
+
+docs/finetuning.md shows the files of each task, and says when which recipe helps. Exit code 130
+says that it was interrupted: the same command, given again, goes on.
 """
-IF_INTERRUPTED = "Nothing was saved; run the same command to start again."
+IF_INTERRUPTED = "Run the same command again to go on."
+
+# A state is saved every so many steps, and when interrupted.
+_SAVE_EVERY = 500
+# The least width of a model that a learning rate serves: published recipes, benchmarks of ours.
+_LEARNING_RATES = ((1024, 2e-5), (768, 3e-5), (384, 1e-4), (256, 2e-4), (0, 5e-4))
+# Where there are fewer examples than these in 3 epochs, there are more epochs, up to 20: few steps
+# leave the head half trained (Mosbach et al., 2020).
+_EXAMPLES_IN_ALL, _MOST_EPOCHS = 9000, 20
+_LEARNED_NOTHING = "Try a lower --learning-rate, more --epochs, or more examples."
+# Arguments that may change between an interrupted training and the one that goes on with it.
+_NOT_SETTINGS = {"command", "command_parser", "module", "output", "overwrite", "strategy"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """How a model is trained. The flags of the command have the same names and say more."""
+
+    epochs: int | None = None
+    batch_size: int = 32
+    learning_rate: float | None = None
+    max_length: int | None = None
+    long_texts: str = "head"
+    patience: int | None = None
+    schedule: str = "linear"
+    layer_decay: float | None = None
+    accumulation: int = 1
+    freeze_layers: int | None = None
+    lora_rank: int | None = None
+    adversarial: str | None = None
+    label_smoothing: float = 0.0
+    class_weights: str | None = None
+    precision: str = "float32"
+    strategy: str = "auto"
 
 
 def add_arguments(parser):
     """Adds the command's arguments to its parser."""
-    parser.add_argument("--train", required=True, metavar="FILE", help=".csv, .tsv or .jsonl")
+    parser.add_argument(
+        "--task",
+        choices=tuple(tasks.TASKS),
+        help="what to learn; by default what the training file is for: .json is SQuAD's questions, "
+        "a file of another ending CoNLL's columns, a table tells by its columns",
+    )
+    parser.add_argument(
+        "--problem-type",
+        choices=tuple(tasks.PROBLEM_TYPES),
+        help='what labels of texts are: one of several, any number of them ("a|b" in a cell, or a '
+        "list in .jsonl), or numbers; by default what they look like",
+    )
+    parser.add_argument(
+        "--train",
+        required=True,
+        metavar="FILE",
+        help="the examples: .csv, .tsv, .jsonl, .parquet, SQuAD's .json, or CoNLL's columns",
+    )
     parser.add_argument(
         "--validation",
         metavar="FILE",
-        help="texts to measure on; without it, a share of the training file is held out",
+        help="examples to measure on; without it, a share of the training file is held out",
     )
     parser.add_argument(
         "--hold-out",
@@ -46,35 +107,114 @@ def add_arguments(parser):
         "--model", required=True, metavar="DIR", help="a pretrained model's directory"
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="directory to write")
-    parser.add_argument("--text-column", default="text", help="column of the texts")
-    parser.add_argument("--label-column", default="label", help="column of the labels")
-    parser.add_argument("--text-pair-column", help="column of second texts, for pairs")
-    parser.add_argument("--epochs", type=positive_int, default=3, help="times over the texts")
-    parser.add_argument("--batch-size", type=positive_int, default=32, help="texts in a step")
-    parser.add_argument(
+    parser.add_argument("--overwrite", action="store_true", help="replace the output directory")
+    tasks.add_column_arguments(parser)
+
+    recipe = parser.add_argument_group("recipe", "How to train; what is left out is chosen.")
+    recipe.add_argument(
+        "--epochs",
+        type=positive_int,
+        help="times over the examples (default: 3, and up to 20 where there are few)",
+    )
+    recipe.add_argument("--batch-size", type=positive_int, default=32, help="examples in a step")
+    recipe.add_argument(
         "--learning-rate",
         type=positive_float,
-        default=5e-5,
-        help="peak learning rate; small models take more, such as 3e-4",
+        help="peak learning rate (default: by the model's size, 2e-5 for large to 5e-4 for tiny)",
     )
-    parser.add_argument(
+    recipe.add_argument(
         "--max-length",
         type=positive_int,
-        help="most tokens of a text (default: 128, or what the model takes if that is less)",
+        help="most tokens of a text (default: 128, or 256 where many are longer; of a question and "
+        "its context 384; less where the model takes less)",
     )
-    parser.add_argument(
+    recipe.add_argument(
+        "--long-texts",
+        choices=tasks.LONG_TEXTS,
+        default="head",
+        help="what a classifier reads of a longer text: its head, head and tail, or all of it in "
+        "windows, whose scores are joined",
+    )
+    recipe.add_argument(
+        "--patience",
+        type=whole_number,
+        metavar="EPOCHS",
+        help="stop early after so many epochs that were no better on what is held out; the best "
+        "epoch's weights are kept (default: a third of the epochs, 2 at least). 0 trains all "
+        "epochs and keeps the last",
+    )
+    recipe.add_argument(
+        "--seeds",
+        type=positive_int,
+        default=1,
+        help="train so often, from different seeds; say how far they are apart, keep the best",
+    )
+    recipe.add_argument("--seed", type=int, default=1, help="the first seed of weights and order")
+    recipe.add_argument(
+        "--schedule",
+        choices=("linear", "cosine", "constant"),
+        default="linear",
+        help="how the learning rate falls after the warmup",
+    )
+    recipe.add_argument(
+        "--layer-decay",
+        type=fraction,
+        metavar="FACTOR",
+        help="each layer learns slower than the one above it by this factor, such as 0.9",
+    )
+    recipe.add_argument(
+        "--accumulation",
+        type=positive_int,
+        default=1,
+        metavar="BATCHES",
+        help="batches whose gradients make one update: large batches in little memory",
+    )
+    recipe.add_argument(
+        "--freeze-layers",
+        type=positive_int,
+        metavar="LAYERS",
+        help="leave the embeddings and so many of the lowest layers as they are: faster",
+    )
+    recipe.add_argument(
+        "--lora-rank",
+        type=positive_int,
+        metavar="RANK",
+        help="train low-rank additions to the weights alone (LoRA): less memory",
+    )
+    recipe.add_argument(
+        "--adversarial",
+        choices=("fgm", "freelb"),
+        help="train on embeddings moved against the model, too: often better, slower by half "
+        "(fgm) or more (freelb)",
+    )
+    recipe.add_argument(
+        "--label-smoothing",
+        type=fraction,
+        default=0.0,
+        metavar="SHARE",
+        help="take right labels for right but for this share, such as 0.1: scores less sure",
+    )
+    recipe.add_argument(
+        "--class-weights",
+        choices=("balanced",),
+        help="let rare labels count as much as frequent ones",
+    )
+    recipe.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        default="float32",
+        help="what to compute in; mixed is faster on GPUs",
+    )
+    recipe.add_argument(
         "--strategy",
         choices=STRATEGIES,
         default="auto",
         help="one device, or all of them in step; auto takes all GPUs where there are several",
     )
-    parser.add_argument("--seed", type=int, default=1, help="seed of weights, order and dropout")
-    parser.add_argument("--overwrite", action="store_true", help="replace the output directory")
 
 
 def run(args):
     """Fine-tunes and says how well it went."""
-    check_output(args.output, args.overwrite)
     check_readable(args.train, "--train")
     if args.validation:
         check_readable(args.validation, "--validation")
@@ -83,138 +223,210 @@ def run(args):
             f"There is no model directory {args.model}. Make one with `keras-bert pretrain`, or "
             "give the directory of a BERT in the Hugging Face layout."
         )
+    settings = {name: value for name, value in vars(args).items() if name not in _NOT_SETTINGS}
+    folder = interrupted.check_output(args.output, settings, args.overwrite)
     native_logs.start_tensorflow()
-    from keras_bert_lib.data import read_labelled_texts
+    from keras_bert_lib import data, training
+    from keras_bert_lib.cli import artifact
+    from keras_bert_lib.evaluation import evaluate
 
-    columns = {
-        "text_column": args.text_column,
-        "label_column": args.label_column,
-        "text_pair_column": args.text_pair_column,
-    }
-    train = read_labelled_texts(args.train, **columns)
-    labels = train.labels
-    train = _rows(train)
+    training.create_strategy(args.strategy)  # before TensorFlow computes anything
+
+    # What to learn, and from what.
+    name = args.task or tasks.guess_task(args.train)
+    task = tasks.TASKS[name].of_file(args.train, args)
+    print(f"Task: {name}: {task}.")
+    train, held_out = task.read(args.train), None
     if args.validation:
-        validation = _rows(read_labelled_texts(args.validation, **columns, labels=labels))
-    else:
-        train, validation = hold_out(train, args.hold_out, args.seed)
-    print(f"{len(train):,} texts to train on, {len(validation):,} to measure on.")
-    print(f"Labels: {', '.join(labels[:20])}{', ...' if len(labels) > 20 else ''}")
-    classifier, accuracy = finetune(
-        train,
-        validation,
-        labels,
-        model=args.model,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        max_length=args.max_length,
-        strategy=args.strategy,
-        seed=args.seed,
+        held_out = task.read(args.validation, labels=getattr(train, "labels", None))
+    elif args.hold_out:
+        train, held_out = data.split(train, args.hold_out, seed=args.seed)
+    count = len(held_out[0]) if held_out else 0
+    print(f"{len(train[0]):,} {task.noun} to train on, {count:,} to measure on.")
+    if getattr(train, "labels", None):
+        print(f"Labels: {shortened(train.labels)}")
+
+    # How to learn it.
+    recipe = Recipe(
+        **{field.name: getattr(args, field.name) for field in dataclasses.fields(Recipe)}
     )
-    classifier.save_pretrained(args.output)
-    if accuracy is not None:
-        majority = majority_accuracy(train, validation)
-        print(f"Accuracy on texts not trained on: {accuracy:.1%} (majority label: {majority:.1%})")
-    print(f"Wrote {args.output}.")
+    recipe = completed(recipe, task, train, args.model)
+    print(
+        f"Up to {recipe.epochs} epochs in batches of {recipe.batch_size}, learning rate "
+        f"{recipe.learning_rate:g}, {recipe.max_length} tokens at most."
+    )
+    interrupted.write_json(settings, os.path.join(folder, "settings.json"))
+
+    def train_once(seed):
+        """Trains with one seed, if that is not done yet, and returns the metric."""
+        path = os.path.join(folder, f"seed-{seed}")
+        if not os.path.exists(f"{path}.json"):
+            if args.seeds > 1:
+                print(f"Seed {seed}:")
+            verbose = 1 if sys.stdout.isatty() else 2
+            model = finetune(task, train, held_out, args.model, recipe, seed, path, verbose)
+            model.save_pretrained(path, overwrite=True)
+            found = evaluate(model, held_out).metrics[task.metric] if held_out else math.nan
+            interrupted.write_json({task.metric: found}, f"{path}.json")
+        with open(f"{path}.json", encoding="utf-8") as file:
+            return json.load(file)
+
+    guessing = {}
+    if held_out and task.metric == "accuracy" and getattr(train, "labels", None):
+        guessing["accuracy"] = tasks.majority_accuracy(train, held_out)
+    repeats = training.repeat(
+        train_once, range(args.seed, args.seed + args.seeds), majority=guessing
+    )
+    best = max(range(args.seeds), key=lambda i: repeats.results[i][task.metric])
+    best = os.path.join(folder, f"seed-{repeats.seeds[best]}")
+    model = artifact.load_model(best)
+    model.save_pretrained(args.output, overwrite=True)
+    os.replace(f"{best}.csv", os.path.join(args.output, "training.csv"))
+
+    # How well it went.
+    if held_out:
+        print(f"\nOn {count:,} {task.noun} not trained on:\n{evaluate(model, held_out)}")
+        for name, value in guessing.items():
+            print(f"Always answering the most frequent label has {name} {value:.4f}.")
+        if args.seeds > 1:
+            print(f"\n{repeats}\nThe best seed is kept.")
+        elif repeats.disagreements:
+            print(*repeats.disagreements, _LEARNED_NOTHING)
+    shutil.rmtree(folder)
+    print(f"\nWrote {args.output}.")
     next_step(
-        f'keras-bert predict {args.output} "your text"',
+        f"keras-bert predict {args.output} {task.asked}",
+        f"keras-bert evaluate {args.output} test{os.path.splitext(args.train)[1]} --plots plots",
         f"keras-bert export --model {args.output} --output {args.output.rstrip('/')}.tflite",
     )
 
 
-def finetune(
-    train,
-    validation,
-    labels,
-    model,
-    epochs,
-    batch_size,
-    learning_rate,
-    max_length,
-    strategy="auto",
-    seed=1,
-    verbose="auto",
-):
-    """Trains a classifier on rows of `(text, label)` or `((text, text_pair), label)`.
+def completed(recipe, task, train, model):
+    """Returns a recipe with what it leaves open filled in.
 
     Args:
-        train: Rows to train on.
-        validation: Rows to measure on; may be empty.
-        labels: The labels, in the order of the classes.
+        recipe: `Recipe`.
+        task: One of `tasks.TASKS`.
+        train: The examples to train on.
+        model: A model directory.
+
+    Raises:
+        ValueError: If the model takes fewer tokens than the recipe says.
+    """
+    from keras_bert_lib.checkpoints import open_checkpoint
+    from keras_bert_lib.models import BertConfig
+    from keras_bert_lib.text import BertTokenizer
+
+    config = BertConfig.from_huggingface(open_checkpoint(model).config)
+    positions = config.max_position_embeddings
+    if recipe.max_length is not None and recipe.max_length > positions:
+        raise ValueError(
+            f"The model takes {positions} tokens at most. Lower --max-length. "
+            f"Received: {recipe.max_length}"
+        )
+    epochs = recipe.epochs
+    if epochs is None:
+        epochs = min(max(math.ceil(_EXAMPLES_IN_ALL / len(train[0])), 3), _MOST_EPOCHS)
+    # Few examples may take some epochs until anything is learned.
+    patience = max(epochs // 3, 2) if recipe.patience is None else recipe.patience
+    learning_rate = recipe.learning_rate or next(
+        rate for width, rate in _LEARNING_RATES if config.hidden_size >= width
+    )
+    max_length = recipe.max_length
+    if max_length is None:
+        max_length = min(task.max_length(train, BertTokenizer.from_pretrained(model)), positions)
+    return dataclasses.replace(
+        recipe,
+        epochs=epochs,
+        learning_rate=learning_rate,
+        max_length=max_length,
+        patience=patience,
+    )
+
+
+def finetune(task, train, held_out, model, recipe, seed=1, folder=None, verbose="auto"):
+    """Trains a model for a task.
+
+    Args:
+        task: One of `tasks.TASKS`.
+        train: The examples to train on, as a reader of `keras_bert_lib.data` returns them.
+        held_out: The same, to measure on; or None.
         model: A model directory, or a `(BertConfig, BertTokenizer)` to start from random weights.
-        epochs: Times over the training rows.
-        batch_size: Rows in a step.
-        learning_rate: The peak.
-        max_length: Most tokens of a text; None for 128, or what the model takes if that is less.
-        strategy: A name of `STRATEGIES`.
+        recipe: `Recipe`, with nothing left open.
         seed: int.
+        folder: Where the training's state and its best weights stand while it lasts; if they do,
+            it is gone on with. None keeps no state.
         verbose: As in `fit`.
 
     Returns:
-        The `BertClassifier`, and its accuracy on `validation` (None where that is empty).
+        The model.
     """
     import keras
 
-    from keras_bert_lib.data import text_classification
-    from keras_bert_lib.models import BertClassifier, BertEncoder
+    from keras_bert_lib import training
+    from keras_bert_lib.evaluation import evaluate
+    from keras_bert_lib.models import BertEncoder
     from keras_bert_lib.text import BertTokenizer
-    from keras_bert_lib.training import create_optimizer, create_strategy
 
-    scope = create_strategy(strategy).scope()
+    strategy = training.create_strategy(recipe.strategy)
     keras.utils.set_random_seed(seed)
-    with scope:
+    with strategy.scope():
+        options = {"dtype": recipe.precision, "use_pooler": task.use_pooler}
         if isinstance(model, str):
             tokenizer = BertTokenizer.from_pretrained(model)
-            encoder = BertEncoder.from_pretrained(model)
+            encoder = BertEncoder.from_pretrained(model, **options)
         else:
             config, tokenizer = model
-            encoder = BertEncoder(config)
-        positions = encoder.config.max_position_embeddings
-        if max_length is None:
-            max_length = min(128, positions)
-        if max_length > positions:
-            raise ValueError(
-                f"The model takes {positions} tokens at most. Lower --max-length. "
-                f"Received: {max_length}"
-            )
-        tokenizer.max_length = max_length  # Saved with the model: it answers as it was trained.
-        classifier = BertClassifier(encoder, tokenizer=tokenizer, labels=labels)
-        total_steps = epochs * -(-len(train) // batch_size)
-        classifier.compile(optimizer=create_optimizer(learning_rate, total_steps=total_steps))
-    options = {"labels": labels, "batch_size": batch_size, "max_length": max_length}
-    dataset = text_classification(train, tokenizer, shuffle=True, seed=seed, **options)
-    held_out = None
-    if validation:
-        held_out = text_classification(validation, tokenizer, shuffle=False, **options)
-    history = classifier.fit(dataset, validation_data=held_out, epochs=epochs, verbose=verbose)
-    return classifier, history.history["val_accuracy"][-1] if validation else None
-
-
-def hold_out(rows, share, seed):
-    """Splits rows in two, taking the same share of each label, at least one of a label with two.
-
-    Returns:
-        The rows to train on and the rows held out, both in their old order.
-    """
-    places = collections.defaultdict(list)
-    for place, (_, label) in enumerate(rows):
-        places[label].append(place)
-    held_out = set()
-    for label in sorted(places):
-        group = places[label]
-        count = max(round(share * len(group)), 1) if share and len(group) > 1 else 0
-        held_out.update(random.Random(f"{seed} {label}").sample(group, count))
-    train = [row for place, row in enumerate(rows) if place not in held_out]
-    return train, [row for place, row in enumerate(rows) if place in held_out]
-
-
-def majority_accuracy(train, held_out):
-    """The accuracy of always answering the label that is most frequent in the training rows."""
-    [(most_frequent, _)] = collections.Counter(label for _, label in train).most_common(1)
-    return sum(label == most_frequent for _, label in held_out) / len(held_out)
-
-
-def _rows(data):
-    texts = data.texts if data.text_pairs is None else list(zip(data.texts, data.text_pairs))
-    return [(text, data.labels[i]) for text, i in zip(texts, data.label_ids)]
+            encoder = BertEncoder(config, **options)
+        tokenizer.max_length = recipe.max_length  # Saved with the model: it answers as trained.
+        if recipe.freeze_layers:
+            encoder.freeze(recipe.freeze_layers)
+        if recipe.lora_rank:
+            encoder.enable_lora(recipe.lora_rank)
+        model = task.make_model(encoder, tokenizer, train, recipe)
+    sizes = {"batch_size": recipe.batch_size, "max_length": recipe.max_length}
+    batches = task.batches(train, model, recipe, shuffle=True, seed=seed, **sizes)
+    with strategy.scope():
+        optimizer = training.create_optimizer(
+            recipe.learning_rate,
+            total_steps=max(recipe.epochs * len(batches) // recipe.accumulation, 1),
+            schedule=recipe.schedule,
+            layer_decay=recipe.layer_decay,
+            accumulation_steps=recipe.accumulation,
+        )
+        options = {}
+        if recipe.label_smoothing:
+            options["label_smoothing"] = recipe.label_smoothing
+        if recipe.adversarial:
+            adversaries = {"fgm": training.FGM, "freelb": training.FreeLB}
+            options["adversarial"] = adversaries[recipe.adversarial]()
+        model.compile(optimizer, loss=task.loss, **options)
+    validation = held_out and task.batches(held_out, model, recipe, shuffle=False, **sizes)
+    class_weight = None
+    if recipe.class_weights:
+        class_weight = training.balanced_class_weights(train.label_ids, len(train.labels))
+    callbacks = []
+    if folder and held_out and recipe.patience:
+        # What is measured at the end chooses the epoch, too.
+        best = training.BestCheckpoint(
+            f"{folder}.weights.h5",
+            metric=f"val_{task.metric}",
+            patience=recipe.patience,
+            evaluate=lambda model: {task.metric: evaluate(model, held_out).metrics[task.metric]},
+        )
+        callbacks.append(best)
+    if folder:
+        callbacks.append(keras.callbacks.CSVLogger(f"{folder}.csv", append=True))
+        callbacks.append(training.Resume(f"{folder}.npz", save_every=_SAVE_EVERY))
+    model.fit(
+        batches.repeat(),
+        steps_per_epoch=len(batches),
+        epochs=recipe.epochs,
+        validation_data=validation,
+        class_weight=class_weight,
+        callbacks=callbacks,
+        verbose=verbose,
+    )
+    if recipe.lora_rank:
+        encoder.merge_lora()
+    return model

@@ -20,9 +20,10 @@ import time
 from keras_bert_lib import __version__
 from keras_bert_lib.cli import native_logs, outside_keras, quickstart_corpus
 from keras_bert_lib.cli.arguments import megabytes, next_step
-from keras_bert_lib.cli.finetune import finetune, majority_accuracy
+from keras_bert_lib.cli.finetune import Recipe, finetune
 from keras_bert_lib.cli.interrupted import write_json
 from keras_bert_lib.cli.pretrain import held_out_examples, pretrain
+from keras_bert_lib.cli.tasks import TextClassification, majority_accuracy
 
 EXAMPLES = """\
 example:
@@ -303,7 +304,7 @@ def checking(plan, files, results):
     from keras_bert_lib.export import stock_runtime
     from keras_bert_lib.models import BertClassifier
 
-    texts = [text for text, _ in _rows(files.held_out_rows)]
+    texts = TextClassification(label_column="area").read(files.held_out_rows).texts
     classifier = BertClassifier.from_pretrained(files.classifier)
     expected = [answer["label"] for answer in classifier.predict_text(texts)]
     texts_path = os.path.join(files.folder, "texts.json")
@@ -402,27 +403,20 @@ def _tokenizer_and_config(plan, files):
 
 
 def _classify(plan, files, model):
-    train, held_out = _rows(files.train_rows), _rows(files.held_out_rows)
-    classifier, accuracy = finetune(
-        train,
-        held_out,
-        sorted({label for _, label in train}),
-        model,
+    from keras_bert_lib.evaluation import evaluate
+
+    task = TextClassification(label_column="area")
+    train = task.read(files.train_rows)
+    held_out = task.read(files.held_out_rows, labels=train.labels)
+    recipe = Recipe(
         epochs=plan.epochs,
         batch_size=plan.classifier_batch_size,
         learning_rate=plan.classifier_learning_rate,
         max_length=plan.max_length,
-        seed=plan.seed,
-        verbose=_verbose(),
     )
+    classifier = finetune(task, train, held_out, model, recipe, seed=plan.seed, verbose=_verbose())
+    accuracy = evaluate(classifier, held_out).metrics["accuracy"]
     return classifier, accuracy, majority_accuracy(train, held_out)
-
-
-def _rows(path):
-    from keras_bert_lib.data import read_labelled_texts
-
-    data = read_labelled_texts(path, label_column="area")
-    return [(text, data.labels[i]) for text, i in zip(data.texts, data.label_ids)]
 
 
 def _verbose():

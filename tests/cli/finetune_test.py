@@ -1,29 +1,22 @@
-import collections
 import csv
 import json
 import os
 import random
+import signal
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 import keras_bert_lib as kbl
-from keras_bert_lib.cli.finetune import hold_out, majority_accuracy
+from keras_bert_lib import training
+from keras_bert_lib.cli import tasks
+from tests.integration.task_files import make_pretrained, write_task
 
 
-@pytest.fixture
-def pretrained(tmp_path, vocab_file):
-    tokenizer = kbl.BertTokenizer(vocab_file)
-    config = kbl.BertConfig(
-        vocab_size=tokenizer.vocabulary_size,
-        hidden_size=16,
-        num_layers=1,
-        num_heads=2,
-        intermediate_size=32,
-        max_position_embeddings=32,
-    )
-    kbl.BertEncoder(config).save_pretrained(tmp_path / "bert")
-    tokenizer.save_pretrained(tmp_path / "bert")
-    return tmp_path / "bert"
+@pytest.fixture(scope="module")
+def pretrained(tmp_path_factory):
+    return make_pretrained(tmp_path_factory.mktemp("bert"))
 
 
 def write_rows(path, count):
@@ -49,15 +42,18 @@ def test_finetune_learns_saves_and_answers(run_command, tmp_path, pretrained):
         *("--epochs", "4", "--batch-size", "16", "--max-length", "12"),
     )
     assert code == 0
+    assert 'Task: text-classification: texts from column "review", labels from "verdict"' in out
     assert "216 texts to train on, 24 to measure on." in out
     assert "Labels: neg, pos" in out
-    assert "Accuracy on texts not trained on: 100.0% (majority label: 66.7%)" in out
+    assert "accuracy                      1.0000" in out
+    assert "Always answering the most frequent label has accuracy 0.6667." in out
     assert f"keras-bert predict {output}" in out
     assert sorted(os.listdir(output)) == [
         "config.json",
         "model.safetensors",
         "tokenizer.json",
         "tokenizer_config.json",
+        "training.csv",
         "vocab.txt",
     ]
     model = kbl.BertClassifier.from_pretrained(output)
@@ -67,19 +63,121 @@ def test_finetune_learns_saves_and_answers(run_command, tmp_path, pretrained):
     assert json.loads((output / "config.json").read_text())["id2label"] == {"0": "neg", "1": "pos"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("task", "said", "metric"),
+    [
+        ("multi_label", "(multi-label)", "micro f1"),
+        ("regression", "(regression)", "spearman"),
+        ("tagger", "Labels: O, B-person, B-place", "f1"),
+        ("answerer", "Task: question-answering", "f1"),
+        ("choice", "Task: multiple-choice", "accuracy"),
+        ("embedder", "Task: sentence-embedding", "mean reciprocal rank"),
+    ],
+)
+def test_task_is_guessed_learned_and_measured(
+    run_command, tmp_path, pretrained, task, said, metric
+):
+    output, test = tmp_path / "model", write_task(tmp_path, task, 30, seed=1)
+    code, out, error = run_command(
+        *("finetune", "--train", write_task(tmp_path, task, 150), "--validation", test),
+        *("--model", pretrained, "--output", output, "--epochs", "4", "--learning-rate", "5e-3"),
+    )
+    assert code == 0, error
+    assert said in out
+    table = out[out.index("On 30") :].splitlines()
+    code, measured, error = run_command("evaluate", output, test, "--json", tmp_path / "test.json")
+    assert code == 0, error
+    assert measured.splitlines()[0] == table[1]  # examples
+    assert measured.splitlines()[1] == table[2]
+    assert measured.splitlines()[1].startswith(metric)
+    metrics = json.loads((tmp_path / "test.json").read_text())["metrics"]
+    assert f"{next(iter(metrics.values())):.4f}" in table[2]
+    line = {"answerer": "who?\tanna sat", "choice": "who?\tanna\toslo\trome"}.get(task, "anna sat")
+    (tmp_path / "lines.txt").write_text(line)
+    code, answered, error = run_command("predict", output, "--file", tmp_path / "lines.txt")
+    assert code == 0, error
+    assert answered.rstrip("\n").endswith(line)
+
+
+@pytest.mark.slow
+def test_recipes_are_followed(run_command, tmp_path, pretrained):
+    train = write_task(tmp_path, "label", 100)
+    fixed = ("--train", train, "--model", pretrained, "--epochs", "2")
+    recipes = {
+        "all": (
+            *("--schedule", "cosine", "--layer-decay", "0.8", "--accumulation", "2"),
+            *("--adversarial", "fgm", "--label-smoothing", "0.1", "--class-weights", "balanced"),
+            *("--long-texts", "head-and-tail"),
+        ),
+        "frozen": ("--freeze-layers", "1", "--seeds", "2"),
+        "lora": ("--lora-rank", "2", "--precision", "mixed_bfloat16"),
+    }
+    before = kbl.BertEncoder.from_pretrained(pretrained)
+    for name, flags in recipes.items():
+        output = tmp_path / name
+        code, out, error = run_command("finetune", *fixed, *flags, "--output", output)
+        assert code == 0, error
+        if name == "frozen":
+            assert [line.split()[0] for line in out.splitlines() if line[:1] == " "][-6:-3]
+            assert "deviation" in out
+        model = kbl.BertClassifier.from_pretrained(output)
+        pairs = zip(before.weights, model.encoder.weights)
+        changed = {old.path.split("/", 1)[1] for old, new in pairs if np.any(old != new)}
+        if name == "frozen":
+            assert changed == {"pooler/kernel", "pooler/bias"}
+        else:
+            assert any("block_0/attention" in path for path in changed)
+
+
+class InterruptedTraining(training.Resume):
+    """Meets a Ctrl-C in the second epoch."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        if self._epoch == 1 and batch == 1:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.mark.slow
+def test_interrupted_command_goes_on_to_the_same_result(
+    run_command, tmp_path, pretrained, monkeypatch
+):
+    train = write_task(tmp_path, "label", 100)
+    arguments = ("finetune", "--train", train, "--model", pretrained, "--epochs", "3")
+    arguments += ("--learning-rate", "1e-2", "--output")
+    code, unbroken, error = run_command(*arguments, tmp_path / "unbroken")
+    assert code == 0, error
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "Resume", InterruptedTraining)
+        code, _, error = run_command(*arguments, tmp_path / "model")
+    assert code == 130
+    assert "Run the same command again to go on." in error
+    code, _, error = run_command(*arguments, tmp_path / "model", "--batch-size", "16")
+    assert code == 2
+    assert "batch_size=16 (was 32)" in error
+    code, out, _ = run_command(*arguments, tmp_path / "model")
+    assert code == 0
+    assert "Going on with the training" in out
+    table = slice(out.index("On 10"), out.index("Wrote"))
+    assert out[table] == unbroken[unbroken.index("On 10") : unbroken.index("Wrote")]
+    assert not (tmp_path / "model" / "training").exists()
+    code, _, error = run_command(*arguments, tmp_path / "model")
+    assert code == 2
+    assert "exists already" in error
+
+
 def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path, pretrained):
     train = write_rows(tmp_path / "train.csv", 12)
-    one_class = tmp_path / "one.csv"
-    one_class.write_text("text,label\na cat,x\na dog,x\n")
-    (tmp_path / "empty.csv").write_text("")
     taken = tmp_path / "taken"
     taken.mkdir()
     (taken / "notes.txt").write_text("mine")
     new = tmp_path / "new"
 
     def finetune(**changed):
-        flags = {"train": train, "model": pretrained, "output": new, "text-column": "review"}
-        argv = [part for name, value in (flags | changed).items() for part in (f"--{name}", value)]
+        flags = {"train": train, "model": pretrained, "output": new, "label-column": "verdict"}
+        flags = {name: value for name, value in (flags | changed).items() if value is not None}
+        argv = [part for name, value in flags.items() for part in (f"--{name}", value)]
         code, _, error = run_command("finetune", *argv)
         assert code == 2
         assert error.startswith("keras-bert finetune: error: ")
@@ -87,36 +185,109 @@ def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path
         assert not new.exists()
         return error
 
+    def written(name, text, **changed):
+        path = tmp_path / name
+        path.write_text(text, "utf-8")
+        return finetune(**({"train": path, "label-column": None} | changed))
+
     assert "exists already" in finetune(output=taken)
     assert (taken / "notes.txt").read_text() == "mine"
     assert "absent.csv: No such file" in finetune(train=tmp_path / "absent.csv")
     assert "--train must be a file" in finetune(train=tmp_path)
     assert "no model directory" in finetune(model=tmp_path / "absent")
-    assert '"text"' in finetune(**{"text-column": "text"})
-    assert "verdict" in finetune(**{"label-column": "absent"})
-    assert "'x'" in finetune(train=one_class, **{"text-column": "text"})
-    assert "empty.csv" in finetune(train=tmp_path / "empty.csv")
     assert "32 tokens at most" in finetune(**{"max-length": 64})
 
+    # Columns: those that are there are listed.
+    error = finetune(**{"text-column": "texts"})
+    assert 'no column "texts"' in error
+    assert '"review", "verdict", "label"' in error
+    error = written("columns.csv", "a,b,c\nx,y,z\n")
+    assert "--text-column" in error
+    assert '"a", "b", "c"' in error
+    assert "empty.csv" in written("empty.csv", "")
 
-def test_hold_out_takes_the_same_share_of_each_label():
-    rows = [(f"text {i}", "abc"[min(i % 10, 2)]) for i in range(200)]
-    train, held_out = hold_out(rows, 0.1, seed=1)
-    assert sorted(train + held_out) == sorted(rows)
-    assert collections.Counter(label for _, label in held_out) == {"a": 2, "b": 2, "c": 16}
-    assert hold_out(rows, 0.1, seed=1) == (train, held_out)
-    assert hold_out(rows, 0.1, seed=2)[1] != held_out
-    assert train == [row for row in rows if row in set(train)]
+    # Cells and labels.
+    assert "cells.csv line 3" in written("cells.csv", "text,label\na cat,x\na dog,\n")
+    assert "'x'" in written("one.csv", "text,label\na cat,x\na dog,x\n")
+    rows = "text,label\na cat,x\na dog,y\n" * 1
+    error = written("few.csv", rows)
+    assert "cannot be divided" in error
+    (tmp_path / "other.csv").write_text("text,label\na cat,x\na dog,z\n")
+    error = written("two.csv", rows, validation=tmp_path / "other.csv")
+    assert "other.csv line 3 has a label that is not one of x, y" in error
+    error = written(
+        "numbers.csv", "text,score\na cat,0.5\na dog,many\n", **{"problem-type": "regression"}
+    )
+    assert "numbers.csv line 3" in error
+
+    # Words, questions and choices.
+    assert "words.conll line 2" in written("words.conll", "anna B-person\nran\n")
+    schemes = "anna B-person\nran O\n\noslo S-place\nrome L-place\n"
+    assert "schemes.conll" in written("schemes.conll", schemes)
+    question = {"id": "q1", "question": "who?", "answers": [{"text": "bo", "answer_start": 0}]}
+    squad = {"data": [{"paragraphs": [{"context": "anna ran", "qas": [question]}]}]}
+    error = written("squad.json", json.dumps(squad))
+    assert "q1" in error
+    assert "'bo'" in error
+    assert "squad2.json" in written("squad2.json", "{}")
+    row = {"text": "who?", "choices": ["anna", "oslo"], "label": 2}
+    assert "choices.jsonl line 1" in written("choices.jsonl", json.dumps(row))
 
 
-def test_hold_out_of_few_rows_leaves_every_label_to_train_on():
-    rows = [("a", "x"), ("b", "x"), ("c", "y")]
-    train, held_out = hold_out(rows, 0.5, seed=1)
-    assert {label for _, label in train} == {"x", "y"}
-    assert len(held_out) == 1
-    assert hold_out(rows, 0.0, seed=1) == (rows, [])
+@pytest.mark.slow
+def test_what_is_odd_is_learned_from_all_the_same(run_command, tmp_path, pretrained):
+    # A label with one example, and a text longer than any BERT reads.
+    rows = "text,label\n" + "the film was fine,pos\nit was dull,neg\n" * 12
+    (tmp_path / "odd.csv").write_text(f"{rows}in oslo,place\n{'the cat ran ' * 400},neg\n")
+    flags = ("--model", pretrained, "--epochs", "1")
+    code, out, error = run_command(
+        "finetune", "--train", tmp_path / "odd.csv", *flags, "--output", tmp_path / "a"
+    )
+    assert code == 0, error
+    assert "Labels: neg, place, pos" in out
+    # Tags out of order are read as the entities that they tell.
+    (tmp_path / "odd.conll").write_text("anna I-person\nran O\n\nin O\noslo I-place\n\n" * 8)
+    code, out, error = run_command(
+        "finetune", "--train", tmp_path / "odd.conll", *flags, "--output", tmp_path / "b"
+    )
+    assert code == 0, error
+    assert "Labels: O, B-person, " in out
 
 
-def test_majority_is_that_of_the_training_rows():
-    train = [("", "a"), ("", "a"), ("", "b")]
-    assert majority_accuracy(train, [("", "b"), ("", "b"), ("", "a"), ("", "b")]) == 0.25
+@pytest.mark.parametrize(
+    ("header", "row", "expected"),
+    [
+        ("text,label", "a,x", ("text", None, "label", "single-label")),
+        ("id,Sentence,Category", "1,a,x", ("Sentence", None, "Category", "single-label")),
+        ("review,stars", "a,3", ("review", None, "stars", "single-label")),
+        ("what,label", "a,x|y", ("what", None, "label", "multi-label")),
+        ("text,what", "a,0.5", ("text", None, "what", "regression")),
+        ("index,sentence1,sentence2,score", "0,a,b,3.8", ("sentence1", "sentence2", "score", None)),
+        ("premise,hypothesis,label", "a,b,1", ("premise", "hypothesis", "label", "single-label")),
+    ],
+)
+def test_columns_are_found_by_usual_names(tmp_path, header, row, expected):
+    path = tmp_path / "rows.csv"
+    path.write_text(f"{header}\n{row}\n")
+    args = SimpleNamespace(text_column=None, text_pair_column=None, label_column=None)
+    task = tasks.TextClassification.of_file(str(path), args)
+    *columns, problem_type = expected
+    assert [task.text_column, task.text_pair_column, task.label_column] == columns
+    assert task.problem_type == (problem_type or "regression")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "task"),
+    [
+        ("a.json", "", "question-answering"),
+        ("a.conll", "", "token-classification"),
+        ("a.csv", "question,context,answers\n", "question-answering"),
+        ("a.jsonl", '{"tokens": ["a"], "ner_tags": ["O"]}', "token-classification"),
+        ("a.jsonl", '{"text": "a", "choices": ["b", "c"], "label": 0}', "multiple-choice"),
+        ("a.csv", "anchor,positive\n", "sentence-embedding"),
+        ("a.tsv", "sentence\tlabel\n", "text-classification"),
+    ],
+)
+def test_task_is_told_by_the_file(tmp_path, name, text, task):
+    (tmp_path / name).write_text(text)
+    assert tasks.guess_task(str(tmp_path / name)) == task

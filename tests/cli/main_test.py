@@ -37,8 +37,8 @@ def test_help_of_each_command_shows_an_example(run_command, name):
 
 def test_help_shows_defaults(run_command):
     _, out, _ = run_command("finetune", "--help")
-    assert "(default: text)" in out
-    assert "(default: 3)" in out
+    assert "(default: 0.1)" in out
+    assert "(default: 32)" in out
 
 
 def test_parsing_needs_no_tensorflow():

@@ -1,0 +1,547 @@
+"""What the tasks of `finetune` and `evaluate` differ in: their files, models and batches."""
+
+import dataclasses
+import itertools
+import re
+
+# As the command calls them, and as the models do.
+PROBLEM_TYPES = {
+    "single-label": "single_label_classification",
+    "multi-label": "multi_label_classification",
+    "regression": "regression",
+}
+LONG_TEXTS = {
+    "head": "head",
+    "head-and-tail": "head_and_tail",
+    "mean-of-windows": "mean_of_windows",
+    "max-of-windows": "max_of_windows",
+}
+
+# What columns are called. Of each list the first that a file has is taken.
+_PAIRS = (
+    ("text", "text_pair"),
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("question", "sentence"),
+    ("text1", "text2"),
+    ("text_a", "text_b"),
+    ("anchor", "positive"),
+)
+_TEXTS = ("text", "sentence", "review", "content", "message", "comment", "tweet", "utterance")
+_TEXTS += ("question", "document", "description", "body", "title", "context", "prompt")
+_LABELS = ("label", "labels", "category", "class", "target", "sentiment", "intent", "topic")
+_LABELS += ("score", "similarity", "rating", "stars", "language", "answer")
+_TOKENS, _TAGS = ("tokens", "words"), ("tags", "ner_tags", "labels", "label")
+_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+# So many labels tell what kind they are of, and so many texts how long they are.
+_LOOKED_AT = 10_000
+_TOKENIZED = 1000
+
+
+def add_column_arguments(parser):
+    """Adds the arguments that say what is in a file of examples."""
+    parser.add_argument(
+        "--text-column",
+        metavar="NAME",
+        help="column of the texts; of the words, by name or number, for token-classification "
+        "(default: text, sentence or the like; the first)",
+    )
+    parser.add_argument(
+        "--text-pair-column",
+        metavar="NAME",
+        help="column of second texts, for pairs (default: text_pair, sentence2 or the like)",
+    )
+    parser.add_argument(
+        "--label-column",
+        metavar="NAME",
+        help="column of the labels (default: label, category or the like; of words the last)",
+    )
+
+
+def guess_task(path):
+    """Returns the name of the task that a file of examples is for, by its name and its columns."""
+    if path.removesuffix(".gz").lower().endswith(".json"):
+        return "question-answering"
+    if not _is_table(path):
+        return "token-classification"
+    names = set(_columns(path))
+    if {"question", "context"} <= names:
+        return "question-answering"
+    if "choices" in names:
+        return "multiple-choice"
+    if {"anchor", "positive"} <= names:
+        return "sentence-embedding"
+    if names & set(_TOKENS) and names & set(_TAGS):
+        return "token-classification"
+    return "text-classification"
+
+
+# Each task says what a user calls its examples (`noun`), the loss to train by, the metric that
+# tells how good a model is, what `keras-bert predict` is asked, and whether the encoder needs its
+# pooler; and how its columns are found, files read, models and batches made.
+
+
+@dataclasses.dataclass(frozen=True)
+class TextClassification:
+    """Labels, or numbers, for texts or pairs of texts."""
+
+    text_column: str = "text"
+    text_pair_column: str | None = None
+    label_column: str = "label"
+    problem_type: str = "single-label"
+
+    noun = "texts"
+    loss = "auto"
+    use_pooler = True
+
+    @property
+    def metric(self):
+        """The metric of an evaluation that tells how good a model is."""
+        metrics = {"single-label": "accuracy", "multi-label": "micro_f1", "regression": "spearman"}
+        return metrics[self.problem_type]
+
+    @property
+    def asked(self):
+        """What `keras-bert predict` is asked, beside the model."""
+        return "--pairs --file pairs.tsv" if self.text_pair_column else '"your text"'
+
+    @classmethod
+    def of_file(cls, path, args):
+        """Returns the task with the columns that the arguments name, or that the file has."""
+        names = _columns(path, args)
+        text, pair, label = args.text_column, args.text_pair_column, args.label_column
+        if text is None and pair is None:
+            text, pair = _first_pair(names)
+        label = label or _first(_LABELS, names, {text, pair})
+        text = text or _first(_TEXTS, names, {pair, label})
+        if len(names) == 2 and pair is None and (text is None) != (label is None):
+            [other] = [name for name in names if name not in (text, label)]  # there is one left
+            text, label = text or other, label or other
+        _check_found(path, names, {"--text-column": text, "--label-column": label})
+        problem_type = getattr(args, "problem_type", None) or _guess_problem_type(path, label)
+        return cls(text, pair, label, problem_type)
+
+    def __str__(self):
+        pairs = f' and "{self.text_pair_column}"' if self.text_pair_column else ""
+        return (
+            f'texts from column "{self.text_column}"{pairs}, labels from "{self.label_column}" '
+            f"({self.problem_type})"
+        )
+
+    def read(self, path, labels=None):
+        """Reads examples, whose labels are `labels` where these are given."""
+        from keras_bert_lib.data import read_labelled_texts
+
+        return read_labelled_texts(
+            path,
+            self.text_column,
+            self.label_column,
+            self.text_pair_column,
+            labels=None if self.problem_type == "regression" else labels,
+            problem_type=PROBLEM_TYPES[self.problem_type],
+        )
+
+    def max_length(self, rows, tokenizer):
+        """The most tokens that are read of a text where the user does not say."""
+        texts = rows.texts[:: len(rows.texts) // _TOKENIZED + 1]
+        pairs = rows.text_pairs and rows.text_pairs[:: len(rows.texts) // _TOKENIZED + 1]
+        mask = tokenizer(texts, pairs, max_length=129)["padding_mask"].numpy()
+        return 256 if (mask.sum(axis=-1) > 128).mean() > 0.05 else 128
+
+    def make_model(self, encoder, tokenizer, rows, recipe):
+        """Returns a model for labels as those of `rows`."""
+        from keras_bert_lib.models import BertClassifier
+
+        is_regression = self.problem_type == "regression"
+        options = (
+            {} if recipe.long_texts == "head" else {"long_texts": LONG_TEXTS[recipe.long_texts]}
+        )
+        numbers = rows.label_ids.shape[1] if rows.label_ids.ndim > 1 else 1
+        return BertClassifier(
+            encoder,
+            num_classes=numbers if is_regression else None,
+            labels=None if is_regression else rows.labels,
+            tokenizer=tokenizer,
+            problem_type=PROBLEM_TYPES[self.problem_type],
+            **options,
+        )
+
+    def batches(self, rows, model, recipe, **options):
+        """Returns the `tf.data.Dataset` for `fit`."""
+        from keras_bert_lib.data import text_classification
+
+        # Windows are for answering: what is trained is their first.
+        long_texts = LONG_TEXTS[recipe.long_texts]
+        return text_classification(
+            rows,
+            model.tokenizer,
+            long_texts=long_texts if long_texts == "head_and_tail" else "head",
+            **options,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TokenClassification:
+    """Labels for words: named entities and the like."""
+
+    text_column: str | int = 0
+    label_column: str | int = -1
+
+    noun = "sentences"
+    loss = "auto"
+    metric = "f1"
+    asked = '"your text"'
+    use_pooler = False
+
+    @classmethod
+    def of_file(cls, path, args):
+        """Returns the task with the columns that the arguments name, or that the file has."""
+        if not _is_table(path):
+            return cls(_place(args.text_column or "0"), _place(args.label_column or "-1"))
+        names = _columns(path, args)
+        words = args.text_column or _first((*_TOKENS, "text"), names)
+        tags = args.label_column or _first(_TAGS, names, {words})
+        _check_found(path, names, {"--text-column": words, "--label-column": tags})
+        return cls(words, tags)
+
+    def __str__(self):
+        return f"words from column {self.text_column!r}, tags from {self.label_column!r}"
+
+    def read(self, path, labels=None):
+        """Reads examples, whose labels are `labels` where these are given."""
+        from keras_bert_lib.data import read_labelled_tokens
+
+        return read_labelled_tokens(path, self.text_column, self.label_column, labels)
+
+    def max_length(self, rows, tokenizer):
+        """The most tokens that are read at once where the user does not say."""
+        return 128
+
+    def make_model(self, encoder, tokenizer, rows, recipe):
+        """Returns a model for labels as those of `rows`."""
+        from keras_bert_lib.models import BertTokenClassifier
+
+        return BertTokenClassifier(encoder, tokenizer=tokenizer, labels=rows.labels)
+
+    def batches(self, rows, model, recipe, **options):
+        """Returns the `tf.data.Dataset` for `fit`."""
+        from keras_bert_lib.data import token_classification
+
+        return token_classification(rows, model.tokenizer, labels=model.labels, **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class QuestionAnswering:
+    """Where in a text the answer to a question stands."""
+
+    answer_column: str = "answers"
+    answer_start_column: str | None = None
+
+    noun = "questions"
+    loss = "auto"
+    metric = "f1"
+    asked = "--file questions-and-contexts.tsv"
+    use_pooler = False
+
+    @classmethod
+    def of_file(cls, path, args):
+        """Returns the task with the columns that the arguments name, or that the file has."""
+        if not _is_table(path):
+            return cls()
+        names = _columns(path, args)
+        answers = args.label_column or _first(("answers", "answer"), names)
+        found = {name: _first([name], names) for name in ("question", "context")}
+        _check_found(path, names, {**found, "--label-column": answers})
+        return cls(answers, _first(("answer_start", "answer_starts"), names))
+
+    def __str__(self):
+        return "questions, their contexts, and answers in these"
+
+    def read(self, path, labels=None):
+        """Reads examples."""
+        from keras_bert_lib.data import read_questions
+
+        return read_questions(
+            path, answer_column=self.answer_column, answer_start_column=self.answer_start_column
+        )
+
+    def max_length(self, rows, tokenizer):
+        """The most tokens of a question and its context, or a part of it, that are read at once."""
+        return 384
+
+    def make_model(self, encoder, tokenizer, rows, recipe):
+        """Returns a model, for questions that may have no answer where some of `rows` have none."""
+        from keras_bert_lib.models import BertQuestionAnswerer
+
+        return BertQuestionAnswerer(
+            encoder, tokenizer=tokenizer, may_have_no_answer=not all(map(len, rows.answers))
+        )
+
+    def batches(self, rows, model, recipe, **options):
+        """Returns the `tf.data.Dataset` for `fit`."""
+        from keras_bert_lib.data import question_answering
+        from keras_bert_lib.models.windows import window_stride
+
+        stride = window_stride(recipe.max_length)  # as the model reads long contexts
+        return question_answering(rows, model.tokenizer, stride=stride, **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class MultipleChoice:
+    """Which of several texts fits another."""
+
+    text_column: str = "text"
+    choices_column: str | list = "choices"
+    label_column: str = "label"
+
+    noun = "texts"
+    loss = "auto"
+    metric = "accuracy"
+    asked = "--file texts-and-choices.tsv"
+    use_pooler = True
+
+    @classmethod
+    def of_file(cls, path, args):
+        """Returns the task with the columns that the arguments name, or that the file has."""
+        names = _columns(path, args)
+        choices = args.text_pair_column or _first(("choices", "endings", "options"), names)
+        if choices is None:  # a column each, as SWAG has them
+            choices = [name for name in names if re.fullmatch(r"(ending|choice|option)_?\d", name)]
+        label = args.label_column or _first(_LABELS, names)
+        text = args.text_column or _first((*_TEXTS, "startphrase", "sent1"), names, {label})
+        found = {"--text-column": text, "--text-pair-column": choices, "--label-column": label}
+        _check_found(path, names, found)
+        return cls(text, choices, label)
+
+    def __str__(self):
+        return (
+            f'texts from column "{self.text_column}", choices from {self.choices_column!r}, the '
+            f'right one from "{self.label_column}"'
+        )
+
+    def read(self, path, labels=None):
+        """Reads examples."""
+        from keras_bert_lib.data import read_labelled_choices
+
+        return read_labelled_choices(path, self.text_column, self.choices_column, self.label_column)
+
+    def max_length(self, rows, tokenizer):
+        """The most tokens that are read of a text and a choice where the user does not say."""
+        return 128
+
+    def make_model(self, encoder, tokenizer, rows, recipe):
+        """Returns a model."""
+        from keras_bert_lib.models import BertMultipleChoice
+
+        return BertMultipleChoice(encoder, tokenizer=tokenizer)
+
+    def batches(self, rows, model, recipe, **options):
+        """Returns the `tf.data.Dataset` for `fit`."""
+        from keras_bert_lib.data import multiple_choice
+
+        return multiple_choice(rows, model.tokenizer, **options)
+
+
+@dataclasses.dataclass(frozen=True)
+class SentenceEmbedding:
+    """Vectors that are alike where texts mean the same."""
+
+    text_column: str = "anchor"
+    text_pair_column: str = "positive"
+    negative_column: str | None = None
+    score_column: str | None = None
+    max_score: float = 1.0
+
+    noun = "pairs"
+    asked = '"your text" --json'
+    use_pooler = False
+
+    @property
+    def loss(self):
+        """The loss to compile the model with."""
+        return "cosine" if self.score_column else "in_batch_negatives"
+
+    @property
+    def metric(self):
+        """The metric of an evaluation that tells how good a model is."""
+        return "spearman" if self.score_column else "mean_reciprocal_rank"
+
+    @classmethod
+    def of_file(cls, path, args):
+        """Returns the task with the columns that the arguments name, or that the file has."""
+        names = _columns(path, args)
+        text, pair = args.text_column, args.text_pair_column
+        if text is None and pair is None:
+            text, pair = _first_pair(names)
+        _check_found(path, names, {"--text-column": text, "--text-pair-column": pair})
+        score = args.label_column or _first(("score", "similarity", "label"), names, {text, pair})
+        negative = None if score else _first(["negative"], names)
+        return cls(text, pair, negative, score, _max_score(path, score) if score else 1.0)
+
+    def __str__(self):
+        text = f'pairs from columns "{self.text_column}" and "{self.text_pair_column}"'
+        if self.negative_column:
+            text += f', and what is not like them from "{self.negative_column}"'
+        if self.score_column:
+            text += f', scores up to {self.max_score:g} from "{self.score_column}"'
+        return text
+
+    def read(self, path, labels=None):
+        """Reads examples."""
+        from keras_bert_lib.data import read_text_pairs
+
+        return read_text_pairs(
+            path,
+            self.text_column,
+            self.text_pair_column,
+            self.negative_column,
+            self.score_column,
+            max_score=self.max_score,
+        )
+
+    def max_length(self, rows, tokenizer):
+        """The most tokens that are read of a text where the user does not say."""
+        return 128
+
+    def make_model(self, encoder, tokenizer, rows, recipe):
+        """Returns a model."""
+        from keras_bert_lib.models import BertTextEmbedder
+
+        return BertTextEmbedder(encoder, tokenizer=tokenizer)
+
+    def batches(self, rows, model, recipe, **options):
+        """Returns the `tf.data.Dataset` for `fit`."""
+        from keras_bert_lib.data import text_pairs
+
+        return text_pairs(rows, model.tokenizer, **options)
+
+
+def majority_accuracy(train, held_out):
+    """The accuracy of always answering the label that is most frequent in the training rows."""
+    import numpy as np
+
+    return float((held_out.label_ids == np.bincount(train.label_ids).argmax()).mean())
+
+
+TASKS = {
+    "text-classification": TextClassification,
+    "token-classification": TokenClassification,
+    "question-answering": QuestionAnswering,
+    "multiple-choice": MultipleChoice,
+    "sentence-embedding": SentenceEmbedding,
+}
+
+
+def of_model(model, path, args):
+    """Returns the task of a model, with the columns of a file.
+
+    Args:
+        model: A fine-tuned model.
+        path: The file.
+        args: The command's arguments.
+
+    Raises:
+        ValueError: If the model is of none of these tasks.
+    """
+    from keras_bert_lib import models
+
+    if isinstance(model, models.BertClassifier):
+        problem_types = {name: problem_type for problem_type, name in PROBLEM_TYPES.items()}
+        task = TextClassification.of_file(path, args)
+        return dataclasses.replace(task, problem_type=problem_types[model.problem_type])
+    by_model = {
+        models.BertTokenClassifier: TokenClassification,
+        models.BertQuestionAnswerer: QuestionAnswering,
+        models.BertMultipleChoice: MultipleChoice,
+        models.BertTextEmbedder: SentenceEmbedding,
+    }
+    if type(model) not in by_model:
+        raise ValueError(
+            f"A {type(model).__name__} has no right answers to be measured by. Fine-tune it with "
+            "`keras-bert finetune`."
+        )
+    return by_model[type(model)].of_file(path, args)
+
+
+def _is_table(path):
+    return path.removesuffix(".gz").lower().endswith(_TABLES)
+
+
+def _columns(path, args=None):
+    """Returns the names of a table's columns; raises where it has not those that are asked for."""
+    from keras_bert_lib.data import tables
+
+    names = tables.column_names(path)
+    for flag in ("text_column", "text_pair_column", "label_column"):
+        name = getattr(args, flag, None)
+        if name is not None and name not in names:
+            raise ValueError(
+                f'{path} has no column "{name}". Name the right one with '
+                f"--{flag.replace('_', '-')}. Received columns: {_quoted(names)}"
+            )
+    return names
+
+
+def _first(candidates, names, taken=()):
+    """Returns the first of the candidates that is the name of a column, in any case, or None."""
+    by_name = {name.lower(): name for name in reversed(names)}
+    found = (by_name[name] for name in candidates if name in by_name)
+    return next((name for name in found if name not in taken), None)
+
+
+def _first_pair(names):
+    """Returns the names of two columns of texts that belong together, or None twice."""
+    found = ((_first([a], names), _first([b], names)) for a, b in _PAIRS)
+    return next((pair for pair in found if None not in pair), (None, None))
+
+
+def _check_found(path, names, columns):
+    for flag, name in columns.items():
+        if not name:
+            raise ValueError(
+                f"{path} has no column of a usual name for {flag}. Give it its name. "
+                f"Received columns: {_quoted(names)}"
+            )
+
+
+def _labels(path, column):
+    """Returns the cells of a table's column that are not empty, so many as tell of what kind."""
+    from keras_bert_lib.data import tables
+
+    rows = tables.table_rows(path, (column,), ("label_column",), may_be_empty=(column,))
+    labels = (label for _, label in itertools.islice(rows, _LOOKED_AT))
+    return [label for label in labels if label is not None]
+
+
+def _guess_problem_type(path, label_column):
+    """Returns what labels are: numbers if some are fractions, several if lists or parted by |."""
+    labels = _labels(path, label_column)
+    if any(isinstance(x, list) or (isinstance(x, str) and "|" in x) for x in labels):
+        return "multi-label"
+    numbers = [_number(label) for label in labels]
+    if numbers and None not in numbers and any(number % 1 for number in numbers):
+        return "regression"
+    return "single-label"
+
+
+def _max_score(path, score_column):
+    """Returns the score of texts that mean the same: the top of the scale that fits."""
+    scores = [_number(score) or 0.0 for score in _labels(path, score_column)]
+    return next((top for top in (1.0, 5.0, 10.0, 100.0) if max(scores, default=0) <= top), 100.0)
+
+
+def _number(label):
+    try:
+        return float(label)
+    except (TypeError, ValueError):
+        return None
+
+
+def _place(column):
+    """The number of a column, or its name."""
+    return int(column) if column.lstrip("-").isdigit() else column
+
+
+def _quoted(names):
+    return ", ".join(f'"{name}"' for name in names)
