@@ -37,7 +37,9 @@ def main(output, *corpus):
 
     pretrainer.save_pretrained(output)
     tokenizer.save_pretrained(output)
-    print(f"Wrote {output}. Next: python examples/finetune.py train.csv {output} my-classifier")
+    print(
+        f"Wrote {output}. Next: python examples/classify_texts.py train.csv {output} my-classifier"
+    )
 
 
 if __name__ == "__main__":
