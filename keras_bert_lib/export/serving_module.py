@@ -186,6 +186,8 @@ class ServingModule(tf.Module):
             if column is None:
                 cut.append(None)
                 continue
+            # Loaders do not compare what they are given with the signature.
+            column = tf.ensure_shape(column, column.shape)
             is_cut = tf.cast(tf.strings.length(column) > most, tf.int32)
             if len(is_cut.shape) == 2:
                 is_cut = tf.reduce_max(tf.pad(is_cut, [[0, 0], [0, 1]]), axis=1)
@@ -213,7 +215,7 @@ class ServingModule(tf.Module):
         def answer(token_ids, segment_ids, padding_mask):
             tokens = dict(zip(_NAMES, (token_ids, segment_ids, padding_mask)))
             if seq is None:
-                return self.answers.of_tokens(tokens)
+                return self.answers.of_tokens(self._checked_tokens(tokens))
             if has_choices:
                 tokens = {name: tf.expand_dims(x, 0) for name, x in tokens.items()}
             return _without_strings(self.answers.of_tokens(tokens))
@@ -221,12 +223,18 @@ class ServingModule(tf.Module):
         return tf.function(answer, input_signature=specs, autograph=False)
 
 
+def _check(condition, message, received):
+    """Returns an op that fails with a message, and what was received, where it is not so."""
+    return tf.debugging.Assert(condition, [f"{message} Received:", *received], summarize=8)
+
+
 def _equally_many(choices):
     """Makes ragged strings `[b, none]` a tensor `[b, c]`."""
     counts = choices.row_lengths()  # [b]
-    message = "The examples of a batch must have equally many choices, strings in `text_pair`."
-    check = tf.debugging.Assert(
-        tf.equal(tf.reduce_max(counts), tf.reduce_min(counts)), [message, counts]
+    check = _check(
+        tf.reduce_all(tf.equal(counts, tf.reduce_max(counts))),
+        "The examples of a batch must have equally many choices, strings in `text_pair`.",
+        [counts],
     )
     with tf.control_dependencies([check]):
         return choices.to_tensor("")
