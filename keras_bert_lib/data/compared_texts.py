@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_bert_lib.data.labelled_texts import as_number, as_str
+from keras_bert_lib.data.labelled_texts import LabelledTexts, as_number, as_str
 from keras_bert_lib.data.tables import describe, is_table, table_rows
 
 _ARGUMENTS = ("text_column", "text_pair_column", "negative_column", "score_column")
@@ -71,7 +71,7 @@ def text_pair_rows(source, text_column, text_pair_column, negative_column, score
     columns = (text_column, text_pair_column, negative_column, score_column)
     if is_table(source):
         rows = table_rows(source, columns, _ARGUMENTS)
-    elif hasattr(source, "text_pairs"):
+    elif isinstance(source, LabelledTexts):
         rows = _labelled_rows(source)
     else:
         rows = _list_rows(source)
@@ -79,9 +79,9 @@ def text_pair_rows(source, text_column, text_pair_column, negative_column, score
     for where, text, pair, negative, score in rows:
         text, pair = as_str(text, where), as_str(pair, where)
         if negative is not None:
-            negative = as_str(negative, where, "negative")
+            negative = as_str(negative, where, "a negative text")
         if score is not None:
-            score = as_number(score, where, "score") / max_score
+            score = as_number(score, where, "a score") / max_score
             if not -1 <= score <= 1:
                 raise ValueError(
                     f"{where} has a score that is more than `max_score`. Tell the greatest one, as "

@@ -59,7 +59,7 @@ def labelled_choice_rows(source, text_column, choices_column, label_column):
     count = None
     for where, text, choices, label in _raw_rows(source, text_column, choices_column, label_column):
         text = as_str(text, where)
-        choices = [as_str(choice, where, "choice") for choice in choices]
+        choices = [as_str(choice, where, "a choice") for choice in choices]
         count = count or len(choices)
         if len(choices) != count or count < 2:
             raise ValueError(

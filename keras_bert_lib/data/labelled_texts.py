@@ -153,23 +153,23 @@ def split_cell(cell):
     return [part for part in cell.split("|") if part.strip()]
 
 
-def as_str(text, where, what="text"):
-    """Returns a text, str or bytes, as str."""
+def as_str(text, where, what="a text"):
+    """Returns a text, str or bytes, as str; `where` and `what` tell of which, for messages."""
     if isinstance(text, bytes):
         return text.decode("utf-8", "replace")
     if not isinstance(text, str):
-        raise ValueError(f"{where} has a {what} that is no str. Received: {text!r:.80}")
+        raise ValueError(f"{where} has {what} that is no str. Received: {text!r:.80}")
     return text
 
 
-def as_number(cell, where, what="label"):
+def as_number(cell, where, what="a label"):
     """Returns a cell as float."""
     try:
         number = float(cell)
     except (TypeError, ValueError):
         number = np.nan
     if not np.isfinite(number):
-        raise ValueError(f"{where} has a {what} that is no number. Received: {cell!r:.80}")
+        raise ValueError(f"{where} has {what} that is no number. Received: {cell!r:.80}")
     return number
 
 

@@ -12,7 +12,7 @@ from absl import logging
 
 from keras_bert_lib.data.files import expand_paths, is_json_lines, read_lines
 from keras_bert_lib.data.tables import class_names, column_names, describe, is_table, table_rows
-from keras_bert_lib.data.tag_scheme import find_scheme, in_order, sorted_tags
+from keras_bert_lib.data.tag_scheme import all_labels, find_scheme, in_order
 
 # What the columns of tables are called, where a number stands for them. The first one counts.
 _TOKEN_COLUMNS = ("tokens", "words")
@@ -52,7 +52,7 @@ def read_labelled_tokens(source, token_column=0, label_column=-1, labels=None):
         label_column: the same for the tags; in tables "ner_tags", "tags" or "labels".
         labels: the tags in the order of their ids, for instance those of the training data when
             reading the test data. By default those that a Hugging Face data set names, or else
-            those that occur: "O", then type by type.
+            those that occur; with prefixes "O", then each type with all prefixes of its scheme.
 
     Returns:
         `LabelledTokens(words, tags, labels)`: lists of lists of str, and the tags as list of str.
@@ -69,13 +69,22 @@ def read_labelled_tokens(source, token_column=0, label_column=-1, labels=None):
         ...     _ = file.write("Ann B-person\nsings O\n\nRain O\nfalls O\n")
         >>> kbl.data.read_labelled_tokens("train.conll")
         LabelledTokens(words=[['Ann', 'sings'], ['Rain', 'falls']],
-            tags=[['B-person', 'O'], ['O', 'O']], labels=['O', 'B-person'])
+            tags=[['B-person', 'O'], ['O', 'O']], labels=['O', 'B-person', 'I-person'])
     """
     rows, known = labelled_token_rows(source, token_column, label_column, labels)
     rows = list(rows)
     if not rows:
         raise ValueError(f"There are no words to read. Received: {describe(source)}")
-    return gather_labelled_tokens(rows, known)
+    read = gather_labelled_tokens(rows, known)
+    mended = sum(a != b for row, tags in zip(rows, read.tags) for a, b in zip(row[2], tags))
+    if mended:
+        logging.warning(
+            "%d of %d tags were not in the order of their scheme; they are read as the entities "
+            "that they tell, so an I- that begins one is a B-.",
+            mended,
+            sum(len(tags) for tags in read.tags),
+        )
+    return read
 
 
 def labelled_token_rows(source, token_column, label_column, labels):
@@ -110,35 +119,24 @@ def labelled_token_rows(source, token_column, label_column, labels):
 
 def gather_labelled_tokens(rows, labels):
     """Makes `LabelledTokens` of rows that `labelled_token_rows` yields."""
-    counts = collections.Counter(tag for *_, tags in rows for tag in tags)
+    present = {tag for *_, tags in rows for tag in tags}
     known = set(labels or ())
     try:
-        scheme = find_scheme(set(counts) | known)
+        scheme = find_scheme(present | known)
     except ValueError as error:
         # The first sentence that has such a tag is not worth a search where all is well.
-        odd = {tag for tag in counts if tag[:2] != "B-" and tag[:2] != "I-" and tag != "O"}
+        odd = {tag for tag in present if tag[:2] != "B-" and tag[:2] != "I-" and tag != "O"}
         where = next((where for where, _, tags in rows if odd & set(tags)), rows[0][0])
         raise ValueError(f"{where}: {error}") from None
-    all_tags, mended = [], 0
+    all_tags = []
     for _, _, tags in rows:
         if scheme is not None:
+            # A model that was trained on IOB1 may not know a B- of every type.
             ordered = in_order(tags, scheme)
-            if ordered != tags:
-                # A model that was trained on IOB1 may not know a B- of every type.
-                ordered = [x if not known or x in known else y for x, y in zip(ordered, tags)]
-                mended += sum(x != y for x, y in zip(ordered, tags))
-                tags = ordered
+            tags = [x if not known or x in known else y for x, y in zip(ordered, tags)]
         all_tags.append(tags)
-    if mended:
-        logging.warning(
-            "%d of %d tags were not in the order of %s; they are read as the entities that they "
-            "tell, so an I- that begins one is a B-.",
-            mended,
-            sum(counts.values()),
-            scheme.name,
-        )
     if labels is None:
-        labels = sorted_tags({tag for tags in all_tags for tag in tags})
+        labels = all_labels(present, scheme)
     return LabelledTokens([words for _, words, _ in rows], all_tags, labels)
 
 

@@ -11,8 +11,10 @@ from keras_bert_lib.text import packing
 
 # Batches among which rows are sorted by length. More would save no padding and mix less.
 WINDOW_BATCHES = 50
-# Rows that are held to be shuffled where not all of them are in memory.
+# Where not all rows are in memory: how many are held to be drawn from, and how many windows of
+# batches are made of them at a time.
 _BUFFER_ROWS = 20_000
+_PART_WINDOWS = 4
 # Characters that go through the tokenizer at once: enough to make the calls cheap.
 _TOKENIZER_CHARACTERS = 65_536
 
@@ -140,13 +142,14 @@ def length_batches(lengths, to_batch, batch_size, shuffle, seed):
     return dataset.apply(cardinality).prefetch(tf.data.AUTOTUNE)
 
 
-def streamed_batches(read_rows, to_dataset, batch_size, shuffle, seed):
+def streamed_batches(source, read_rows, to_dataset, batch_size, shuffle, seed):
     """Makes a data set of batches of rows that are read as they are needed.
 
     With `shuffle`, each part of rows is drawn from a buffer of 20,000, and its batches are those of
     `length_batches`.
 
     Args:
+        source: what the rows are read from.
         read_rows: function that returns an iterator over the rows, anew for each epoch.
         to_dataset: function of a list of rows and a seed, to the data set of their batches.
         batch_size: int, rows of a batch.
@@ -157,10 +160,16 @@ def streamed_batches(read_rows, to_dataset, batch_size, shuffle, seed):
         `tf.data.Dataset`, of which it is not known how many batches it has.
 
     Raises:
-        ValueError: if there are no rows, or the first of them are wrong. What is wrong with others
-            comes up as they are read, as `tf.errors.InvalidArgumentError`.
+        ValueError: if there are no rows, the first of them are wrong, or the source can be read
+            only once. What is wrong with other rows comes up as they are read, as
+            `tf.errors.InvalidArgumentError`.
     """
-    window = batch_size * WINDOW_BATCHES
+    if hasattr(source, "__next__"):
+        raise ValueError(
+            "With `streaming`, every epoch reads the source anew, and this one can be read once. "
+            f"Give files, or what can be read again. Received: {type(source).__name__}"
+        )
+    size = batch_size * WINDOW_BATCHES * _PART_WINDOWS
     head = list(itertools.islice(read_rows(), batch_size))
     if not head:
         raise ValueError("There are no rows to read. Received: an empty source")
@@ -170,7 +179,7 @@ def streamed_batches(read_rows, to_dataset, batch_size, shuffle, seed):
     def batches():
         rng = random.Random(f"{seed} {next(epochs)}")
         rows = read_rows()
-        parts = _drawn(rows, window, rng) if shuffle else _parts(rows, window)
+        parts = _drawn(rows, size, rng) if shuffle else _parts(rows, size)
         for part in parts:
             yield from to_dataset(part, rng.randrange(2**31))
 

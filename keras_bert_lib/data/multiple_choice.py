@@ -102,6 +102,7 @@ def multiple_choice(
     if not streaming:
         return to_dataset(read_labelled_choices(source, *columns), seed)
     return streamed_batches(
+        source,
         lambda: labelled_choice_rows(source, *columns),
         lambda rows, seed: to_dataset(gather_labelled_choices(rows), seed),
         batch_size,

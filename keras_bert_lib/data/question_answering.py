@@ -29,7 +29,7 @@ def question_answering(
     answer_column="answers",
     answer_start_column=None,
     max_length=384,
-    stride=128,
+    stride=None,
     shuffle=True,
     seed=0,
     pad_to_max_length=False,
@@ -58,7 +58,8 @@ def question_answering(
             none.
         max_length: most tokens of a window, special tokens included. A question that leaves no room
             for `stride` and one more piece of its text is cut.
-        stride: int, how many pieces of a long text a window shares with the one before.
+        stride: int, how many pieces of a long text a window shares with the one before; None is
+            128, or half of a window where that is less, as `BertQuestionAnswerer` has it.
         shuffle: whether to shuffle anew in every epoch. Off, the order of the source is kept.
         seed: int; data sets with the same seed shuffle alike.
         pad_to_max_length: whether to pad every batch to `max_length`, where shapes must not change.
@@ -89,6 +90,8 @@ def question_answering(
         - [Devlin et al., 2018](https://arxiv.org/abs/1810.04805), sections 4.2 and 4.3
     """
     check_sizes(batch_size, max_length, least=5)
+    if stride is None:
+        stride = min(128, (max_length - 3) // 2)
     if not 0 <= stride <= max_length - 4:
         raise ValueError(
             f"`stride` must lie between 0 and {max_length - 4}, so that each window of "
@@ -115,6 +118,7 @@ def question_answering(
     if not streaming:
         return to_dataset(read_questions(source, *columns), seed)
     return streamed_batches(
+        source,
         lambda: question_rows(source, *columns, id_column=None),
         lambda rows, seed: to_dataset(gather_questions(rows), seed),
         batch_size,

@@ -34,8 +34,8 @@ def read_questions(
 ):
     """Reads questions and their answers into memory.
 
-    Where an answer does not stand at its `answer_start`, or there is none, it is looked for: if it
-    stands in the context once, it is there, and how many were found so is logged.
+    Where an answer does not stand at its start, or no start is told, it is looked for: if it stands
+    in the context once, it is there. How many starts were wrong is logged.
 
     Args:
         source: one of
@@ -76,6 +76,13 @@ def read_questions(
     rows = list(question_rows(source, *columns))
     if not rows:
         raise ValueError(f"There are no questions to read. Received: {describe(source)}")
+    found = sum(row[-1] for row in rows)
+    if found:
+        logging.warning(
+            "%d answers did not stand where their start says, but once in the context: they are "
+            "taken from there.",
+            found,
+        )
     return gather_questions(rows)
 
 
@@ -85,8 +92,8 @@ def question_rows(
     """Reads questions one by one; see `read_questions`.
 
     Yields:
-        `(id, question, context, answers, starts, was_found)`: the last tells how many answers were
-        looked for.
+        `(id, question, context, answers, starts, found)`: the last tells how many answers did not
+        stand where their start says.
     """
     columns = (question_column, context_column, answer_column, answer_start_column, id_column)
     for number, (where, name, question, context, answers, starts) in enumerate(
@@ -94,28 +101,21 @@ def question_rows(
     ):
         if name is not None:
             where = f"{where}, question {name}"
-        question = as_str(question, where, "question")
+        question = as_str(question, where, "a question")
         # Offsets count the characters of what UTF-8 can hold.
-        context = re.sub("[\ud800-\udfff]", "\ufffd", as_str(context, where, "context"))
+        context = re.sub("[\ud800-\udfff]", "\ufffd", as_str(context, where, "a context"))
         answers, starts = _answers(answers, starts, where)
         found = 0
         for i, (answer, start) in enumerate(zip(answers, starts)):
             if start is None or start < 0 or not context.startswith(answer, start):
                 starts[i] = _find(answer, context, where, start)
-                found += 1
+                found += start is not None
         yield str(number if name is None else name), question, context, answers, starts, found
 
 
 def gather_questions(rows):
     """Makes `Questions` of rows that `question_rows` yields."""
-    *columns, found = zip(*rows)
-    if any(found):
-        logging.warning(
-            "%d of %d answers did not stand where their start says, but once in the context: they "
-            "are taken from there.",
-            sum(found),
-            sum(len(answers) for answers in columns[3]),
-        )
+    *columns, _ = zip(*rows)
     return Questions(*(list(column) for column in columns))
 
 
@@ -188,7 +188,7 @@ def _answers(answers, starts, where):
     if isinstance(answers, str):
         # A text is an answer, whatever is in it, unless it is a list.
         answers = split_cell(answers) if answers.lstrip().startswith("[") else [answers]
-    answers = [as_str(answer, where, "answer") for answer in split_cell(answers)]
+    answers = [as_str(answer, where, "an answer") for answer in split_cell(answers)]
     answers = [answer for answer in answers if answer.strip()]
     if isinstance(starts, str) and not starts.lstrip().startswith("["):
         starts = [starts]

@@ -73,12 +73,18 @@ def in_order(tags, scheme):
     return mended
 
 
-def sorted_tags(tags):
-    """Returns tags in the order of their ids: "O", then type by type, as their scheme has them."""
-    order = "BIMELSUW"
+def all_labels(tags, scheme):
+    """Returns the labels for tags, in the order of their ids.
 
-    def key(tag):
-        is_prefixed = tag[1:2] == "-" and tag[0] in order
-        return (tag != "O", tag[2:], order.index(tag[0])) if is_prefixed else (tag != "O", tag, -1)
+    With a scheme each type has all of its prefixes: a longer entity than those of the training data
+    must not be one that no label is there for.
 
-    return sorted(tags, key=key)
+    Args:
+        tags: set of str, those that occur.
+        scheme: what `find_scheme` returns.
+    """
+    if scheme is None:
+        return sorted(tags, key=lambda tag: (tag != "O", tag))
+    prefixes = dict.fromkeys(scheme[1:])  # each once
+    types = sorted({tag[2:] for tag in tags if tag != "O"})
+    return ["O", *(prefix + name for name in types for prefix in prefixes)]

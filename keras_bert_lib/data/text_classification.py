@@ -138,6 +138,7 @@ def text_classification(
             "the first batch. Received: labels=None"
         )
     return streamed_batches(
+        source,
         lambda: read_rows()[0],
         lambda rows, seed: to_dataset(gather_labelled_texts(rows, known, problem_type), seed),
         batch_size,

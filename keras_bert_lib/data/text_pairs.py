@@ -96,6 +96,7 @@ def text_pairs(
     if not streaming:
         return to_dataset(read_text_pairs(source, *columns), seed)
     return streamed_batches(
+        source,
         lambda: text_pair_rows(source, *columns),
         lambda rows, seed: to_dataset(gather_text_pairs(rows), seed),
         batch_size,

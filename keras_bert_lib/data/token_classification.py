@@ -53,8 +53,8 @@ def token_classification(
         token_column: the column of the words, its number or name.
         label_column: the column of the tags, its number or name.
         labels: the tags in the order of their ids. By default those that a Hugging Face data set
-            names, or else those that occur: "O", then type by type. With `streaming`, they must be
-            told.
+            names, or else those that occur, see `read_labelled_tokens`. With `streaming`, they must
+            be told.
         max_length: most tokens of a row, special tokens included.
         shuffle: whether to shuffle anew in every epoch. Off, the order of the source is kept.
         seed: int; data sets with the same seed shuffle alike.
@@ -108,6 +108,7 @@ def token_classification(
             "first batch. Received: labels=None"
         )
     return streamed_batches(
+        source,
         lambda: labelled_token_rows(source, *columns)[0],
         lambda rows, seed: to_dataset(gather_labelled_tokens(rows, known), seed),
         batch_size,
