@@ -179,21 +179,67 @@ class ServingModule(tf.Module):
 
     def _cut(self, *columns):
         """Cuts strings to `most_bytes`; returns them, and which rows were cut, int32 `[b]`."""
+        # Loaders do not compare what they are given with the signature: a text too many in a list
+        # would be read as part of another.
+        text, *pairs = [tf.ensure_shape(x, x.shape) for x in columns if x is not None]
+        checks = [
+            _check(
+                tf.equal(tf.shape(text)[0], tf.shape(pair)[0]),
+                "`text` and `text_pair` must be equally many.",
+                [tf.shape(text), tf.shape(pair)],
+            )
+            for pair in pairs
+        ]
         # The work, and so the memory, is bounded whatever comes.
-        cut, most = [], self.answers.most_bytes
-        truncated = None
-        for column in columns:
-            if column is None:
-                cut.append(None)
-                continue
-            # Loaders do not compare what they are given with the signature.
-            column = tf.ensure_shape(column, column.shape)
-            is_cut = tf.cast(tf.strings.length(column) > most, tf.int32)
-            if len(is_cut.shape) == 2:
-                is_cut = tf.reduce_max(tf.pad(is_cut, [[0, 0], [0, 1]]), axis=1)
-            truncated = is_cut if truncated is None else tf.maximum(truncated, is_cut)
-            cut.append(tf.strings.substr(column, 0, most))
-        return cut, truncated
+        most = self.answers.most_bytes
+        with tf.control_dependencies(checks):
+            truncated = tf.strings.length(text) > most
+            for pair in pairs:
+                is_cut = tf.strings.length(pair) > most
+                if self.answers.has_choices:
+                    is_cut = tf.reduce_any(is_cut, axis=1)
+                truncated = tf.logical_or(truncated, is_cut)
+            cut = [tf.strings.substr(x, 0, most) for x in (text, *pairs)]
+        return [*cut, None][:2], tf.cast(truncated, tf.int32)
+
+    def _checked_tokens(self, tokens):
+        """Returns a caller's own tokens; raises, when it runs, where the model has not their like.
+
+        On a GPU nothing else would: an embedding that is not there is read as zeros.
+        """
+        tokens = {name: tf.ensure_shape(x, x.shape) for name, x in tokens.items()}
+        config = self.answers.model.config
+        shape = tf.shape(tokens["token_ids"])
+        length, most = shape[-1], config.max_position_embeddings
+
+        def all_below(name, count):
+            x = tokens[name]
+            return _check(
+                tf.reduce_all(tf.logical_and(x >= 0, x < count)),
+                f"`{name}` must lie between 0 and {count - 1}.",
+                [tf.reduce_min(x), tf.reduce_max(x)],
+            )
+
+        checks = [
+            _check(
+                tf.logical_and(length >= 1, length <= most),
+                f"`token_ids` must have between 1 and {most} tokens a row.",
+                [shape],
+            ),
+            *(
+                _check(
+                    tf.reduce_all(tf.equal(shape, tf.shape(tokens[name]))),
+                    f"`token_ids` and `{name}` must have the same shape.",
+                    [shape, tf.shape(tokens[name])],
+                )
+                for name in _NAMES[1:]
+            ),
+            all_below("token_ids", config.vocab_size),
+            all_below("segment_ids", config.type_vocab_size),
+            all_below("padding_mask", 2),
+        ]
+        with tf.control_dependencies(checks):
+            return {name: tf.identity(x) for name, x in tokens.items()}
 
     def tokens_function(self, seq=None):
         """Answers for token ids made by the caller.
