@@ -47,6 +47,7 @@ class TaskAnswers:
 
     most_bytes = 2**16  # of a string that are read
     truncation = "longest_first"  # see `BertTokenizer`
+    reads_windows = False  # whether long texts are read in windows
     pairs = None  # whether the task takes pairs of texts; None: as the caller says
     has_choices = False  # whether there are several second texts to each first one
 
@@ -96,7 +97,12 @@ class TaskAnswers:
     def tokenize(self, text, text_pair=None, **options):
         """Returns what the tokenizer makes of texts, less the inputs that say nothing."""
         tokens = self.tokenizer(
-            text, text_pair, max_length=self.max_length, return_truncated=True, **options
+            text,
+            text_pair,
+            max_length=self.max_length,
+            truncation=self.truncation,
+            return_truncated=True,
+            **options,
         )
         if text_pair is None:
             del tokens["segment_ids"]  # all 0, which is what the model takes for none
@@ -122,8 +128,8 @@ class TaskAnswers:
             return tf.nest.map_structure(lambda x: x[:, :length], outputs)
         return outputs
 
-    def predict_windows(self, tokens, text, dtypes=tf.float32):
-        """Returns what the model gives for windows `[w, s]`: a place for each token.
+    def predict_windows(self, tokens, text, dtypes=tf.float32, by_token=True):
+        """Returns what the model gives for windows `[w, s]`.
 
         Of strings, which may be long, some windows are computed at a time; that bounds the memory.
 
@@ -131,9 +137,10 @@ class TaskAnswers:
             tokens: dict of tensors, the model's inputs.
             text: what the windows are of; see `of_texts`.
             dtypes: the dtype of the output, or a dict of those of the outputs.
+            by_token: bool, whether the output has a place for each token.
         """
         if text.dtype != tf.string:
-            return self.predict(tokens, by_token=True)
+            return self.predict(tokens, by_token)
         count, length = tf.unstack(tf.shape(tokens["token_ids"]))
         parts = tf.maximum((count * length + _MOST_TOKENS - 1) // _MOST_TOKENS, 1)
         rows = (count + parts - 1) // parts  # of a part
@@ -143,13 +150,14 @@ class TaskAnswers:
             for name, x in tokens.items()
         }
         outputs = tf.map_fn(
-            lambda part: self.predict(part, by_token=True),
+            lambda part: self.predict(part, by_token),
             parted,
             parallel_iterations=1,
             fn_output_signature=dtypes,
         )
+        rows = [parts * rows, length] if by_token else [parts * rows]
         return tf.nest.map_structure(
-            lambda x: tf.reshape(x, [parts * rows, length, *x.shape[3:]])[:count], outputs
+            lambda x: tf.reshape(x, [*rows, *x.shape[1 + len(rows) :]])[:count], outputs
         )
 
     def _padded(self, tokens, length):
@@ -185,7 +193,44 @@ class TaskAnswers:
         return tokens | {"truncated": tf.maximum(tokens["truncated"], truncated)}
 
 
-class LabelAnswers(TaskAnswers):
+class ClassifierAnswers(TaskAnswers):
+    """Base of the answers of a `BertClassifier`, which it makes of its logits."""
+
+    def __init__(self, model, max_length, **options):
+        super().__init__(model, max_length, **options)
+        self.truncation = model.truncation
+        self.reads_windows = model.reads_windows
+        if self.reads_windows:
+            self.most_bytes = 2**18
+
+    @property
+    def labels(self):
+        """The names of the outputs."""
+        return self.model.labels
+
+    def of_tokens(self, tokens):
+        """Answers for token ids; see the class."""
+        return self.of_logits(self.predict(tokens))
+
+    def of_texts(self, text, text_pair=None):
+        """Answers for texts; see the class."""
+        if not self.reads_windows:
+            return super().of_texts(text, text_pair)
+        windows = self.model.windows(text, text_pair, self.max_length)
+        tokens = model_inputs(windows)
+        if text_pair is None:
+            del tokens["segment_ids"]  # all 0, which is what the model takes for none
+        logits = self.predict_windows(tokens, text, by_token=False)  # [w, c]
+        num_texts = text.shape[0] or tf.shape(text)[0]
+        logits = self.model.pool_windows(logits, windows["text_index"], num_texts)
+        return {**self.of_logits(logits), "truncated": _of_texts(windows, num_texts)}
+
+    def of_logits(self, logits):
+        """Answers for the model's logits `[b, c]`; see the class."""
+        raise NotImplementedError
+
+
+class LabelAnswers(ClassifierAnswers):
     """One label a text: "probabilities" float32 `[b, classes]`, and "label" string `[b]`.
 
     With `top_k` or `threshold` instead the best labels, best first: "labels" string, "label_ids"
@@ -215,14 +260,9 @@ class LabelAnswers(TaskAnswers):
             )
         self.thresholds = _thresholds(threshold, self.labels)
 
-    @property
-    def labels(self):
-        """The names of the outputs."""
-        return self.model.labels
-
-    def of_tokens(self, tokens):
-        """Answers for token ids; see the class."""
-        probabilities = tf.nn.softmax(self.predict(tokens))  # [b, c]
+    def of_logits(self, logits):
+        """Answers for the model's logits; see the class."""
+        probabilities = tf.nn.softmax(logits)  # [b, c]
         if self.is_ranked:
             return self._ranked(probabilities)
         best = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
@@ -249,23 +289,18 @@ class MultiLabelAnswers(LabelAnswers):
 
     several = True
 
-    def of_tokens(self, tokens):
-        """Answers for token ids; see the class."""
-        probabilities = tf.sigmoid(self.predict(tokens))
+    def of_logits(self, logits):
+        """Answers for the model's logits; see the class."""
+        probabilities = tf.sigmoid(logits)
         return self._ranked(probabilities) if self.is_ranked else {"probabilities": probabilities}
 
 
-class RegressionAnswers(TaskAnswers):
+class RegressionAnswers(ClassifierAnswers):
     """Numbers: "values" float32 `[b, outputs]`."""
 
-    @property
-    def labels(self):
-        """The names of the outputs."""
-        return self.model.labels
-
-    def of_tokens(self, tokens):
-        """Answers for token ids; see the class."""
-        return {"values": self.predict(tokens)}
+    def of_logits(self, logits):
+        """Answers for the model's logits; see the class."""
+        return {"values": logits}
 
 
 class EmbeddingAnswers(TaskAnswers):
@@ -287,6 +322,7 @@ class EntityAnswers(TaskAnswers):
     """
 
     most_bytes = 2**18
+    reads_windows = True
     pairs = False
 
     @property
@@ -321,6 +357,7 @@ class SpanAnswers(TaskAnswers):
     """
 
     most_bytes = 2**18
+    reads_windows = True
     truncation = "only_second"
     pairs = True
 

@@ -5,7 +5,7 @@ import math
 import shlex
 import urllib.parse
 
-from keras_bert_lib.export.answers import EntityAnswers, FillAnswers, SpanAnswers
+from keras_bert_lib.export.answers import EntityAnswers, FillAnswers
 from keras_bert_lib.export.metadata import DESCRIPTIONS, OUTPUTS
 from keras_bert_lib.models.bert_classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from keras_bert_lib.version import __version__
@@ -189,7 +189,7 @@ def _limits(module):
     if answers.lengths:
         lengths = f"the next of {', '.join(map(str, answers.lengths))} tokens"
     rest = f"are read at most, and {module.max_length} tokens"
-    if isinstance(answers, (EntityAnswers, SpanAnswers)):
+    if answers.reads_windows:
         rest = f"are read at most, in windows of {module.max_length} tokens that overlap"
     lines = [
         f"- Of a text {answers.most_bytes:,} bytes {rest}; `truncated` is 1 where there was more.",

@@ -6,12 +6,17 @@ from keras import ops
 
 from keras_bert_lib.models.labelled_model import LabelledModel
 from keras_bert_lib.models.texts import batches_of_like_length, check_pairs, check_texts
+from keras_bert_lib.models.windows import predict_windows, window_stride
 
 # As `transformers` calls them.
 SINGLE_LABEL = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"
 REGRESSION = "regression"
 PROBLEM_TYPES = (SINGLE_LABEL, MULTI_LABEL, REGRESSION)
+
+# How the tokenizer cuts texts that are too long.
+_TRUNCATIONS = {"head": "longest_first", "head_and_tail": "head_and_tail"}
+LONG_TEXTS = (*_TRUNCATIONS, "mean_of_windows", "max_of_windows")
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -41,6 +46,13 @@ class BertClassifier(LabelledModel):
             and binary cross entropy; `"regression"`, with numbers, float `[batch]` or
             `[batch, classes]`, and the mean squared error. None is a regression where there is
             one class, as in `transformers`, and a single label where there are more.
+        long_texts: what of a text that is too long for the model counts in `predict_text` and in
+            exported files: `"head"`, its beginning; `"head_and_tail"`, its first quarter and the
+            rest from its end; `"mean_of_windows"` or `"max_of_windows"`, all of it, in windows that
+            overlap (of pairs the second text, the first one in each window), whose logits are
+            averaged, or of which each class takes the greatest. Labels of which one place in the
+            text is enough want the greatest. `fit` takes what it is given; see `long_texts` of
+            `kbl.data.text_classification`.
         **kwargs: keyword arguments of `keras.Model`; the dtype policy is the encoder's where none
             is given.
 
@@ -53,7 +65,8 @@ class BertClassifier(LabelledModel):
 
     Raises:
         ValueError: if neither or both disagreeing `num_classes` and `labels` are given, if
-            labels are not unique strings, or if the tokenizer has more pieces than the encoder.
+            labels are not unique strings, if `problem_type` or `long_texts` is none, or if the
+            tokenizer has more pieces than the encoder.
 
     Example:
         ```python
@@ -69,6 +82,7 @@ class BertClassifier(LabelledModel):
 
     References:
         - [Devlin et al., 2018](https://arxiv.org/abs/1810.04805)
+        - [Sun et al., 2019](https://arxiv.org/abs/1905.05583) (long texts)
     """
 
     _architecture = "BertForSequenceClassification"
@@ -81,6 +95,7 @@ class BertClassifier(LabelledModel):
         labels=None,
         dropout=None,
         problem_type=None,
+        long_texts="head",
         **kwargs,
     ):
         super().__init__(encoder, num_classes, tokenizer, labels, dropout, **kwargs)
@@ -91,7 +106,13 @@ class BertClassifier(LabelledModel):
                 f"`problem_type` must be one of {', '.join(PROBLEM_TYPES)}. "
                 f"Received: problem_type={problem_type!r}"
             )
+        if long_texts not in LONG_TEXTS:
+            raise ValueError(
+                f"`long_texts` must be one of {', '.join(LONG_TEXTS)}. "
+                f"Received: long_texts={long_texts!r}"
+            )
         self.problem_type = problem_type
+        self.long_texts = long_texts
 
     def _defaults(self):
         if self.problem_type == SINGLE_LABEL:
@@ -165,14 +186,67 @@ class BertClassifier(LabelledModel):
         max_length = min(tokenizer.max_length, self.config.max_position_embeddings)
         scores = np.zeros([len(texts), self.num_classes], "float32")
         for batch in batches_of_like_length(lengths, batch_size):
-            inputs = tokenizer(
-                [texts[i] for i in batch],
-                None if text_pairs is None else [text_pairs[i] for i in batch],
-                max_length=max_length,
-            )
-            logits = self.predict_on_batch(inputs)[: len(batch)]  # [b, c]
+            columns = [[texts[i] for i in batch]]
+            columns.append(None if text_pairs is None else [text_pairs[i] for i in batch])
+            if self.reads_windows:
+                windows = self.windows(*columns, max_length)
+                windows = {name: np.asarray(x) for name, x in windows.items()}
+                logits = predict_windows(self, windows, batch_size)  # [w, c]
+                logits = self.pool_windows(logits, windows["text_index"], len(batch))
+            else:
+                inputs = tokenizer(*columns, max_length=max_length, truncation=self.truncation)
+                logits = self.predict_on_batch(inputs)[: len(batch)]  # [b, c]
             scores[batch] = ops.convert_to_numpy(self._scores(logits))
         return scores
+
+    @property
+    def reads_windows(self):
+        """Whether long texts are read in windows."""
+        return self.long_texts not in _TRUNCATIONS
+
+    @property
+    def truncation(self):
+        """How the tokenizer cuts texts that are too long, where they are not read in windows."""
+        return _TRUNCATIONS.get(self.long_texts, "longest_first")
+
+    def windows(self, texts, text_pairs, max_length):
+        """Makes the model's inputs of texts, where they are read in windows.
+
+        Args:
+            texts: list of str, string tensor `[t]`, or int32 tensor `[t, bytes]`.
+            text_pairs: the same for second texts, or None.
+            max_length: int, tokens of a window, special tokens included.
+
+        Returns:
+            Dict of tensors as the tokenizer makes it with windows, and whether a text was cut.
+        """
+        return self.tokenizer(
+            texts,
+            text_pairs,
+            max_length=max_length,
+            truncation="only_second",
+            stride=window_stride(max_length),
+            return_truncated=True,
+        )
+
+    def pool_windows(self, logits, text_index, num_texts):
+        """Makes the logits of texts of those of their windows.
+
+        Args:
+            logits: float32 `[w, c]`.
+            text_index: int32 `[w]`: the text that a window is of.
+            num_texts: int or int32 scalar.
+
+        Returns:
+            Float32 `[num_texts, c]`.
+        """
+        is_mean = self.long_texts == "mean_of_windows"
+        if isinstance(num_texts, int) and num_texts == 1:  # sums by text are none of TFLite's
+            return (ops.mean if is_mean else ops.max)(logits, axis=0, keepdims=True)
+        if not is_mean:
+            return ops.segment_max(logits, text_index, num_texts)
+        counts = ops.segment_sum(ops.ones_like(logits[:, :1]), text_index, num_texts)
+        return ops.segment_sum(logits, text_index, num_texts) / counts
 
     def _answer(self, scores, threshold):
         """Returns what the scores `[c]` of a text say, as `predict_text` gives it."""
@@ -194,12 +268,16 @@ class BertClassifier(LabelledModel):
 
     def get_config(self):
         """Returns the arguments of the constructor."""
-        return super().get_config() | {"problem_type": self.problem_type}
+        return super().get_config() | self._settings()
 
     def _huggingface_config(self):
-        return super()._huggingface_config() | {"problem_type": self.problem_type}
+        return super()._huggingface_config() | self._settings()
+
+    def _settings(self):
+        return {"problem_type": self.problem_type, "long_texts": self.long_texts}
 
     @classmethod
     def _from_checkpoint(cls, config, checkpoint, **kwargs):
         kwargs.setdefault("problem_type", checkpoint.config.get("problem_type"))
+        kwargs.setdefault("long_texts", checkpoint.config.get("long_texts", "head"))
         return super()._from_checkpoint(config, checkpoint, **kwargs)

@@ -167,6 +167,55 @@ class BertClassifierTest(parameterized.TestCase):
             self.assertEqual(loaded.tokenizer.vocabulary, VOCABULARY)
             self.assertEqual(loaded.predict_text(TEXTS), results)
 
+    @parameterized.parameters("head_and_tail", "mean_of_windows", "max_of_windows")
+    def test_long_texts(self, long_texts):
+        classifier = text_classifier(long_texts=long_texts)
+        tokenizer, positions = classifier.tokenizer, 16  # 14 pieces and [CLS], [SEP]
+        words = TEXTS[2].replace(",", "").replace("!", "").split() + TEXTS[0].split()
+        words += ["story", "it", "was", "the"]
+        long = " ".join(words * 2)  # 36 pieces
+        found = classifier.predict_scores(["a film", long, "bad", long + " bad"], batch_size=3)
+
+        def logits(*rows):
+            return np.concatenate([classifier(tokenizer([" ".join(row)])) for row in rows])
+
+        def softmax(x):
+            return np.exp(x) / np.exp(x).sum()
+
+        words = words * 2
+        if long_texts == "head_and_tail":
+            expected = logits(words[:4] + words[-10:])[0]
+        else:
+            # Of 14 pieces, 6 of which the next one has, too.
+            windows = logits(*(words[i : i + positions - 2] for i in (0, 8, 16, 24)))
+            expected = windows.mean(0) if long_texts == "mean_of_windows" else windows.max(0)
+        np.testing.assert_allclose(found[1], softmax(expected), atol=1e-5)
+        np.testing.assert_allclose(found[0], softmax(logits(["a film"])[0]), atol=1e-5)
+        self.assertGreater(np.abs(found[1] - found[3]).max(), 1e-3)
+        head = text_classifier(long_texts="head")
+        head.set_weights(classifier.get_weights())
+        self.assertGreater(np.abs(head.predict_scores([long]) - found[1]).max(), 1e-3)
+
+        directory = tempfile.mkdtemp()
+        classifier.save_pretrained(directory)
+        path = os.path.join(directory, "classifier.keras")
+        classifier.save(path)
+        for loaded in (
+            BertClassifier.from_pretrained(directory),
+            keras.models.load_model(path),
+        ):
+            self.assertEqual(loaded.long_texts, long_texts)
+            np.testing.assert_allclose(loaded.predict_scores([long]), found[1:2], atol=1e-5)
+
+    def test_windows_of_pairs_are_those_of_the_second_text(self):
+        classifier = text_classifier(long_texts="mean_of_windows")
+        second = ("the plot was not good it was a bad film " * 2).split()  # 20 pieces
+        found = classifier.predict_scores(["a film"], [" ".join(second)])
+        # 16 tokens, less [CLS] a film [SEP] and [SEP]: 11 pieces, 6 of which the next one has.
+        parts = [" ".join(second[i : i + 11]) for i in (0, 5, 10)]
+        logits = np.mean([classifier(classifier.tokenizer(["a film"], [x]))[0] for x in parts], 0)
+        np.testing.assert_allclose(found[0], np.exp(logits) / np.exp(logits).sum(), atol=1e-5)
+
     def test_bad_arguments(self):
         encoder = small_encoder(num_layers=1)
         for arguments, message in (
@@ -177,6 +226,7 @@ class BertClassifierTest(parameterized.TestCase):
             ({"labels": []}, "at least one class"),
             ({"labels": ["a", "b"], "num_classes": 3}, "Received: num_classes=3, 2 labels"),
             ({"num_classes": 0}, "positive integer. Received: num_classes=0"),
+            ({"num_classes": 2, "long_texts": "tail"}, "must be one of head, .*'tail'"),
             (
                 {
                     "num_classes": 2,
