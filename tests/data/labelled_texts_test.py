@@ -10,6 +10,8 @@ import pytest
 import tensorflow as tf
 
 from keras_bert_lib.data import read_labelled_texts
+from keras_bert_lib.data.labelled_texts import MULTI_LABEL, REGRESSION
+from keras_bert_lib.data.tables import column_names
 
 ROWS = [
     ("a fine, fine film", "pos"),
@@ -190,6 +192,104 @@ def test_unusable_lists_and_datasets():
             read_labelled_texts(source)
     with pytest.raises(FileNotFoundError, match=r"no file absent\.csv"):
         read_labelled_texts("absent.csv")
+
+
+def test_parquet(tmp_path, monkeypatch):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    labels = [label for _, label in ROWS]
+    path = tmp_path / "a.parquet"
+    parquet.write_table(pyarrow.table({"id": [1, 2, 3, 4], "text": TEXTS, "label": labels}), path)
+    check(read_labelled_texts(path))
+    check(read_labelled_texts(str(tmp_path / "*.parquet")))
+    assert column_names(str(path)) == ["id", "text", "label"]
+    with pytest.raises(ValueError, match=r'a\.parquet has no column "body".*columns: "id", "text"'):
+        read_labelled_texts(path, text_column="body")
+    parquet.write_table(pyarrow.table({"text": ["a", None], "label": [0, 1]}), path)
+    with pytest.raises(ValueError, match=r'a\.parquet row 2 has nothing under "text"'):
+        read_labelled_texts(path)
+    path.write_bytes(path.read_bytes()[:50])
+    with pytest.raises(ValueError, match=r"a\.parquet is no whole Parquet file") as error:
+        read_labelled_texts(path)
+    assert "\n" not in str(error.value)
+    monkeypatch.setitem(sys.modules, "pyarrow", None)  # importing it fails
+    with pytest.raises(ValueError, match="Parquet is read by pyarrow: pip install pyarrow"):
+        read_labelled_texts(path)
+
+
+@pytest.mark.parity
+def test_huggingface_datasets():
+    datasets = pytest.importorskip("datasets")
+    names = datasets.ClassLabel(names=["pos", "neg", "none"])
+    features = {"text": datasets.Value("string"), "label": names, "all": datasets.List(names)}
+    columns = {"text": TEXTS, "label": [0, 1, 0, 1], "all": [[0, 2], [], [1], [2]]}
+    dataset = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    for source in (dataset, dataset.to_iterable_dataset(), dataset.with_format("torch")):
+        # The data set's own labels, in its order, also where one does not occur.
+        check(read_labelled_texts(source), TEXTS, [0, 1, 0, 1], ["pos", "neg", "none"])
+        read = read_labelled_texts(source, label_column="all", problem_type=MULTI_LABEL)
+        assert read.label_ids.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
+    check(read_labelled_texts(dataset, labels=["neg", "pos"]))
+    with pytest.raises(ValueError, match="Row 1 of the data set has a label that is not one of"):
+        read_labelled_texts(dataset, labels=["pos", "none"])
+    with pytest.raises(ValueError, match=r'The data set has no column "body".*"text", "label"'):
+        read_labelled_texts(dataset, text_column="body")
+    with pytest.raises(ValueError, match=r"The source is a dict.*source\['dev'\].*keys: dev, test"):
+        read_labelled_texts(datasets.DatasetDict({"dev": dataset, "test": dataset}))
+    test = dataset.map(lambda row: {"label": -1})  # as test sets without labels have it
+    with pytest.raises(ValueError, match=r"Row 0 of the data set has no label.*Received: -1"):
+        read_labelled_texts(test)
+
+
+def test_several_labels(tmp_path):
+    expected = [[1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
+    lists = [["a", "c"], [], ["b"], ["c"]]
+    lines = "".join(json.dumps({"text": t, "label": x}) + "\n" for t, x in zip(TEXTS, lists))
+    cells = "text,label\n" + "".join(f"t{i},{'|'.join(x)}\n" for i, x in enumerate(lists))
+    jsons = "text\tlabel\n" + "".join(f"t{i}\t{json.dumps(x)}\n" for i, x in enumerate(lists))
+    for source in (
+        list(zip(TEXTS, lists)),
+        write(tmp_path / "a.jsonl", lines),
+        write(tmp_path / "a.csv", cells),
+        write(tmp_path / "a.tsv", jsons),
+        tf.data.Dataset.from_generator(
+            lambda: zip(TEXTS, lists),
+            output_signature=(tf.TensorSpec([], tf.string), tf.TensorSpec([None], tf.string)),
+        ),
+    ):
+        read = read_labelled_texts(source, problem_type=MULTI_LABEL)
+        assert (read.labels, read.label_ids.dtype) == (["a", "b", "c"], np.float32)
+        assert read.label_ids.tolist() == expected
+    read = read_labelled_texts([("x", "b")], problem_type=MULTI_LABEL, labels=["a", "b"])
+    assert read.label_ids.tolist() == [[0, 1]]
+    for rows, labels, message in [
+        ([("x", []), ("y", "")], None, "None of the 2 texts has a label"),
+        ([("x", ["a"]), ("y", ["d"])], ["a", "b"], r"Item 1 .* not one of a, b. Received: 'd'"),
+        ([("x", [0.5])], None, "Item 0 of the list has a label that is no str, int or bool"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            read_labelled_texts(rows, labels=labels, problem_type=MULTI_LABEL)
+
+
+def test_numbers(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label\na,1\nb,-2.5\n")
+    read = read_labelled_texts(path, problem_type=REGRESSION)
+    assert read.label_ids.dtype == np.float32
+    assert (read.label_ids.tolist(), read.labels) == ([1.0, -2.5], None)
+    for pairs in ([("a", [1, 2]), ("b", [3.5, 4])], [("a", "1|2"), ("b", "[3.5, 4]")]):
+        read = read_labelled_texts(pairs, problem_type=REGRESSION)
+        assert read.label_ids.tolist() == [[1, 2], [3.5, 4]]
+    for rows, message in [
+        ([("a", "x")], "Item 0 of the list has a label that is no number. Received: 'x'"),
+        ([("a", float("inf"))], "no number. Received: inf"),
+        ([("a", 1), ("b", [1, 2])], "Item 1 of the list has 2 numbers, but the rows before have 1"),
+        ([("a", [])], "Item 0 of the list has 0 numbers"),
+        ([], "no labelled texts"),
+    ]:
+        with pytest.raises(ValueError, match=message):
+            read_labelled_texts(rows, problem_type=REGRESSION)
+    with pytest.raises(ValueError, match=r"`problem_type` must be one of.*Received: .*'ranking'"):
+        read_labelled_texts(path, problem_type="ranking")
 
 
 @pytest.mark.shared_data

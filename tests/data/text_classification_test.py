@@ -1,5 +1,8 @@
 """Batches of labelled texts: contents, order, padding, and fitting a model on them."""
 
+import itertools
+from unittest import mock
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +10,7 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 import keras_bert_lib as kbl
-from keras_bert_lib.data import read_labelled_texts, text_classification
+from keras_bert_lib.data import length_batches, read_labelled_texts, text_classification
 
 WORDS = ["red", "blue", "cat", "dog", "runs", "sleeps"]
 TOKENIZER = kbl.BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *WORDS])
@@ -128,6 +131,90 @@ class TextClassificationTest(parameterized.TestCase):
             ((x, y),) = list(dataset)
             assert x["token_ids"].shape == (8, 16)
             assert sorted(y.numpy().tolist()) == [0] * 4 + [1] * 4
+
+    def test_head_and_tail(self):
+        rows = make_rows(40, longest=60)
+        texts = [text for text, _ in rows]
+        for pair in (False, True):
+            source = [((t, t), label) for t, label in rows] if pair else rows
+            dataset = text_classification(
+                source, TOKENIZER, 40, max_length=20, long_texts="head_and_tail", shuffle=False
+            )
+            ((x, _),) = list(dataset)
+            columns = (texts, texts) if pair else (texts,)
+            expected = TOKENIZER(*columns, max_length=20, truncation="head_and_tail")
+            for name in expected:
+                np.testing.assert_array_equal(x[name], expected[name])
+        with pytest.raises(ValueError, match="`long_texts` must be one of head, head_and_tail"):
+            text_classification(rows, TOKENIZER, long_texts="tail")
+
+    def test_several_labels_and_numbers(self):
+        rows = [("red cat", ["a", "b"]), ("dog", []), ("blue", ["b"])]
+        ((x, y),) = list(
+            text_classification(
+                rows, TOKENIZER, problem_type="multi_label_classification", shuffle=False
+            )
+        )
+        assert y.dtype == tf.float32
+        assert y.numpy().tolist() == [[1, 1], [0, 0], [0, 1]]
+        rows = [("red cat", 0.5), ("dog", 3), ("blue", -1)]
+        for streaming in (False, True):
+            ((x, y),) = list(
+                text_classification(
+                    rows, TOKENIZER, problem_type="regression", shuffle=False, streaming=streaming
+                )
+            )
+            assert (x["token_ids"].shape, y.dtype) == ((3, 4), tf.float32)
+            assert y.numpy().tolist() == [0.5, 3, -1]
+
+    @parameterized.parameters(False, True)
+    def test_streaming(self, shuffle):
+        rows = make_rows(70)
+        options = {"batch_size": 8, "labels": ["blue", "red"], "shuffle": shuffle}
+        # Parts and buffer are made small, so that there are several.
+        with (
+            mock.patch.object(length_batches, "WINDOW_BATCHES", 1),
+            mock.patch.object(length_batches, "_BUFFER_ROWS", 20),
+        ):
+            dataset = text_classification(rows, TOKENIZER, streaming=True, **options)
+            first, second = decoded(dataset), decoded(dataset)
+            if shuffle:
+                again = text_classification(rows, TOKENIZER, streaming=True, **options)
+                assert first == decoded(again) != second
+        expected = [(text, int(label == "red")) for text, label in rows]
+        assert sorted(first) == sorted(second) == sorted(expected)
+        assert (first == expected) is not shuffle
+        assert dataset.element_spec == text_classification(rows, TOKENIZER, **options).element_spec
+
+    def test_streaming_reads_no_more_than_it_needs(self):
+        read = []
+
+        class Endless:
+            def __iter__(self):
+                for i in itertools.count():
+                    read.append(i)
+                    yield "red cat", i % 2
+
+        dataset = text_classification(
+            Endless(), TOKENIZER, 4, labels=[0, 1], streaming=True, shuffle=False
+        )
+        assert len(list(dataset.take(3))) == 3
+        assert 0 < len(read) < 10_000
+
+    def test_streaming_says_what_is_wrong(self):
+        options = {"labels": ["red", "blue"], "streaming": True}
+        for rows, arguments, message in [
+            (make_rows(5), {"labels": None}, "With `streaming`, `labels` must name the labels"),
+            ([], {}, "no rows to read"),
+            (iter(make_rows(5)), {}, "every epoch reads the source anew.*list_iterator"),
+            ([("x", "green")], {}, "Item 0 of the list has a label that is not one of red, blue"),
+        ]:
+            with pytest.raises(ValueError, match=message):
+                text_classification(rows, TOKENIZER, **{**options, **arguments})
+        rows = [*make_rows(50), ("x", "green")]
+        dataset = text_classification(rows, TOKENIZER, batch_size=8, **options)
+        with pytest.raises(tf.errors.InvalidArgumentError, match="Item 50 of the list has a label"):
+            list(dataset)
 
     def test_errors(self):
         with pytest.raises(ValueError, match="`batch_size` must be 1 at least"):
