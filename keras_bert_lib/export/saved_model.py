@@ -100,11 +100,12 @@ def saved_model(
         _check_has_labels(model)
         options |= {"top_k": top_k, "threshold": threshold}
     module = ServingModule(model, max_length, pairs=pairs, **options)
+    text_function = module.text_function()
     signatures = {
-        "serving_default": module.text_function(),
+        "serving_default": text_function,
         "tokens": module.tokens_function(),
         "tokenize": module.tokenize_function(),
-        "serve_examples": module.examples_function(),
+        "serve_examples": module.examples_function(text_function),
     }
     name = split_version(path)[0].resolve().name
     requests = warmup_requests(module, warmup_texts)

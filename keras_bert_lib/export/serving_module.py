@@ -139,8 +139,11 @@ class ServingModule(tf.Module):
         (text, text_pair), truncated = self._cut(text, text_pair)
         return self.answers.tokens_of_texts(text, text_pair, truncated)
 
-    def examples_function(self):
+    def examples_function(self, text_function):
         """Answers for serialized `tf.train.Example` messages.
+
+        Args:
+            text_function: what `text_function` gives, for strings; files hold its graph once.
 
         Returns:
             `tf.function` with the input "examples", strings `[b]`. The features "text", and
@@ -157,7 +160,7 @@ class ServingModule(tf.Module):
             columns = tf.io.parse_example(examples, features)
             if self.answers.has_choices:
                 columns["text_pair"] = _equally_many(columns["text_pair"])
-            return self._answer_strings(**columns)
+            return text_function(**columns)
 
         spec = tf.TensorSpec([None], tf.string, name="examples")
         return tf.function(answer, input_signature=[spec], autograph=False)

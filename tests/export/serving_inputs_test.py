@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 import keras_bert_lib as kbl
-from tests.export.task_models import MAX_LENGTH, PIECES, make_model
+from tests.export.task_models import MAX_LENGTH, make_model
 
 NAMES = ("token_ids", "segment_ids", "padding_mask")
 REFUSED = (ValueError, tf.errors.InvalidArgumentError)
@@ -99,11 +99,14 @@ def test_an_empty_batch_has_empty_answers(loaded, name):
         ("tokenize", {"text": "a film"}, "Shape of tensor"),
         ("tokens", tokens([[2, 40, 3]], "float32"), "expected to be a int32"),
         ("tokens", tokens([[2, 40, 3]], "int64"), "expected to be a int32"),
-        ("tokens", tokens([2, 40, 3]), "out of bounds"),
-        ("tokens", tokens([[2, 4000, 3]]), "is not in"),
-        ("tokens", tokens([[40] * (MAX_LENGTH + 1)]), "Incompatible shapes"),
-        ("tokens", tokens([[2, 40, 3]]) | {"segment_ids": [[0, 2, 0]]}, "is not in"),
-        ("tokens", tokens([[2, 40, 3]]) | {"padding_mask": [[1, 1]]}, "Incompatible shapes"),
+        ("tokens", tokens([2, 40, 3]), "Shape of tensor"),
+        ("tokens", tokens([[2, 4000, 3]]), "`token_ids` must lie between 0 and 79"),
+        ("tokens", tokens([[2, -1, 3]]), "`token_ids` must lie between 0 and 79"),
+        ("tokens", tokens([[40] * (MAX_LENGTH + 1)]), "between 1 and 32 tokens"),
+        ("tokens", tokens(np.zeros([2, 0])), "between 1 and 32 tokens"),
+        ("tokens", tokens([[2, 40, 3]]) | {"segment_ids": [[0, 2, 0]]}, "`segment_ids` must lie"),
+        ("tokens", tokens([[2, 40, 3]]) | {"padding_mask": [[1, 1]]}, "same shape"),
+        ("tokens", tokens([[2, 40, 3]]) | {"padding_mask": [[1, 2, 1]]}, "`padding_mask` must lie"),
         ("serve_examples", {"examples": [b"garbage"]}, "Could not parse example"),
         ("serve_examples", {"examples": [b""]}, "text.*is required"),
         ("serve_examples", {"examples": [example(text=1)]}, "Data types don't match"),
@@ -128,12 +131,8 @@ def test_inputs_that_a_signature_does_not_have(loaded):
         loaded.signatures["tokens"](token_ids=tf.constant([[2, 3]]))
 
 
-def test_token_ids_that_no_tokenizer_gives(loaded):
-    """Answered, as the model answers them: a negative id counts from the end of the embeddings."""
+def test_rows_of_padding_alone(loaded):
     answer = loaded.signatures["tokens"]
-    negative = answer(**tokens([[2, -1, 3]]))["probabilities"]
-    last = answer(**tokens([[2, len(PIECES) + 2, 3]]))["probabilities"]
-    np.testing.assert_allclose(negative, last, atol=1e-6)
     # A row that is all padding, as batches are filled up with, changes no other row.
     inputs = tokens([[2, 40, 41, 3], [0, 0, 0, 0]])
     inputs["padding_mask"] = tf.constant([[1, 1, 1, 1], [0, 0, 0, 0]])
@@ -147,7 +146,7 @@ def test_token_ids_that_no_tokenizer_gives(loaded):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"text": ["a", "film", "."], "text_pair": ["the", "film"]}, "must match"),
+        ({"text": ["a", "film", "."], "text_pair": ["the", "film"]}, "equally many"),
         ({"text": "a", "text_pair": "the film"}, "Shape of tensor"),
         ({"text": [["a"]], "text_pair": ["the film"]}, "Shape of tensor"),
         ({"text": ["a"], "text_pair": [["the film"]]}, "Shape of tensor"),
