@@ -44,7 +44,7 @@ def read_rows(path, args, flag, with_labels=True):
         FileNotFoundError, ValueError: if there is no such file, no text in it, or it has not the
             columns.
     """
-    from keras_bert_lib.data import files, labelled_texts
+    from keras_bert_lib.data import files, tables
 
     check_readable(path, flag)
     pair_column = label_column = None
@@ -52,12 +52,12 @@ def read_rows(path, args, flag, with_labels=True):
         lines = (line.rstrip("\n") for line in files.read_lines(path))
         rows = [(f"{path} line", line, None, None) for line in lines if line.strip()]
     else:
-        names = labelled_texts.column_names(path)
+        names = tables.column_names(path)
         pair_column = args.text_pair_column or ("text_pair" if "text_pair" in names else None)
         if with_labels:
             label_column = args.label_column or ("label" if "label" in names else None)
         columns = (args.text_column, pair_column, label_column)
-        rows = list(labelled_texts.file_rows(path, columns))
+        rows = list(tables.table_rows(path, columns))
     if not rows:
         raise ValueError(f"{flag}: there is no text in {path}.")
     for where, text, *_ in rows:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_bert_lib.data.labelled_texts import LabelledTexts, as_number, as_str
-from keras_bert_lib.data.tables import describe, is_table, table_rows
+from keras_bert_lib.data.tables import describe, is_table, items, table_rows
 
 _ARGUMENTS = ("text_column", "text_pair_column", "negative_column", "score_column")
 
@@ -35,7 +35,7 @@ def read_text_pairs(
               with `.gz`, but for Parquet;
             - a pandas data frame, or a `Dataset` of Hugging Face's `datasets`;
             - a list of `(text, text_pair)`, `(text, text_pair, negative)` or
-              `(text, text_pair, score)`;
+              `(text, text_pair, score)`, or a `tf.data.Dataset` of the same, not batched;
             - the `LabelledTexts` of pairs with numbers, which `read_glue` makes of STS-B.
         text_column: the column of the first texts.
         text_pair_column: the column of the texts that are like them, or are compared with them.
@@ -74,7 +74,7 @@ def text_pair_rows(source, text_column, text_pair_column, negative_column, score
     elif isinstance(source, LabelledTexts):
         rows = _labelled_rows(source)
     else:
-        rows = _list_rows(source)
+        rows = _item_rows(source)
     first = None
     for where, text, pair, negative, score in rows:
         text, pair = as_str(text, where), as_str(pair, where)
@@ -119,9 +119,8 @@ def _labelled_rows(texts):
         yield f"Text {i}", row[0], row[1], None, row[2]
 
 
-def _list_rows(items):
-    for i, item in enumerate(items):
-        where = f"Item {i} of the list"
+def _item_rows(source):
+    for where, item in items(source):
         if not isinstance(item, (tuple, list)) or len(item) not in (2, 3):
             raise ValueError(
                 f"{where} is no (text, text_pair), (text, text_pair, negative) or (text, "

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_bert_lib.data.labelled_texts import as_str, split_cell
-from keras_bert_lib.data.tables import describe, is_table, table_rows
+from keras_bert_lib.data.tables import describe, is_table, items, table_rows
 
 
 class LabelledChoices(NamedTuple):
@@ -26,7 +26,7 @@ def read_labelled_choices(
             - a path, a glob or a list of them: `.csv`, `.tsv`, `.jsonl` or `.parquet`; each also
               with `.gz`, but for Parquet;
             - a pandas data frame, or a `Dataset` of Hugging Face's `datasets`;
-            - a list of `((text, choices), label)`.
+            - a list of `((text, choices), label)`, or a `tf.data.Dataset` of the same, not batched.
         text_column: the column of the texts, to which a choice is to fit.
         choices_column: the column of the choices, a list or a cell "a|b"; or a list of columns, one
             a choice, as SWAG has them.
@@ -85,8 +85,7 @@ def _raw_rows(source, text_column, choices_column, label_column):
         ):
             yield where, text, cells if several else split_cell(cells[0]), label
         return
-    for i, item in enumerate(source):
-        where = f"Item {i} of the list"
+    for where, item in items(source):
         try:
             (text, choices), label = item
         except (TypeError, ValueError):

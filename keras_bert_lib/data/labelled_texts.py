@@ -7,9 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_lib.data.tables import class_names, describe, is_table, table_rows
-from keras_bert_lib.data.tables import column_names as column_names
-from keras_bert_lib.data.tables import file_rows as file_rows
+from keras_bert_lib.data.tables import class_names, describe, is_table, items, table_rows
 
 SINGLE_LABEL = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"
@@ -109,10 +107,10 @@ def labelled_rows(source, text_column, label_column, text_pair_column, labels, p
         columns = (text_column, text_pair_column, label_column)
         may_be_empty = (label_column,) if problem_type == MULTI_LABEL else ()
         rows = table_rows(source, columns, may_be_empty=may_be_empty)
-    elif isinstance(source, tf.data.Dataset):
-        rows = _dataset_rows(source, problem_type)
     else:
-        rows = _list_rows(source)
+        if isinstance(source, tf.data.Dataset):
+            _check_dataset(source, problem_type)
+        rows = _item_rows(source)
     return _checked(rows, known, problem_type), known
 
 
@@ -226,21 +224,25 @@ def _labels_that_occur(rows, problem_type, source):
     return _sorted_labels(names)
 
 
-# Each of these yields (where, text, text_pair or None, label) row by row; `where` opens the message
-# if something is wrong with the row.
-
-
-def _list_rows(items):
-    for i, item in enumerate(items):
-        where = f"Item {i} of the list"
+def _item_rows(source):
+    """Yields (where, text, text_pair or None, label) of each item."""
+    for where, item in items(source):
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise ValueError(
                 f"{where} is no (text, label) or ((text, text_pair), label). Received: {item!r:.80}"
             )
-        yield where, *_unpack(item, where)
+        text, label = item
+        if not isinstance(text, (tuple, list)):
+            yield where, text, None, label
+        elif len(text) == 2:
+            yield where, *text, label
+        else:
+            raise ValueError(
+                f"{where} has {len(text)} texts, not one or two. Received: {text!r:.80}"
+            )
 
 
-def _dataset_rows(dataset, problem_type):
+def _check_dataset(dataset, problem_type):
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2:
         raise ValueError(
@@ -254,20 +256,6 @@ def _dataset_rows(dataset, problem_type):
             "The data set must give one text at a time. Call `.unbatch()` on it. "
             f"Received elements: {spec}"
         )
-    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise ValueError("The data set never ends. Remove `.repeat()` from it.")
-    for i, item in enumerate(dataset.as_numpy_iterator()):
-        where = f"Element {i} of the data set"
-        yield where, *_unpack(item, where)
-
-
-def _unpack(item, where):
-    text, label = item
-    if not isinstance(text, (tuple, list)):
-        return text, None, label
-    if len(text) != 2:
-        raise ValueError(f"{where} has {len(text)} texts, not one or two. Received: {text!r:.80}")
-    return *text, label
 
 
 def _label_name(label, where):

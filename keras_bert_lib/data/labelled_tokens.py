@@ -7,11 +7,17 @@ import re
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from absl import logging
 
 from keras_bert_lib.data.files import expand_paths, is_json_lines, read_lines
-from keras_bert_lib.data.tables import class_names, column_names, describe, is_table, table_rows
+from keras_bert_lib.data.tables import (
+    class_names,
+    column_names,
+    describe,
+    is_table,
+    items,
+    table_rows,
+)
 from keras_bert_lib.data.tag_scheme import all_labels, find_scheme, in_order
 
 # What the columns of tables are called, where a number stands for them. The first one counts.
@@ -94,10 +100,8 @@ def labelled_token_rows(source, token_column, label_column, labels):
         An iterator over `(where, words, tags)`, and the tags in the order of their ids, or None
         where neither the caller nor the source tells them.
     """
-    if isinstance(source, tf.data.Dataset):
-        rows = _pairs(source.as_numpy_iterator(), "Element {} of the data set")
-    elif not is_table(source):
-        rows = _pairs(source, "Item {} of the list")
+    if not is_table(source):
+        rows = _item_rows(source)
     elif isinstance(source, (str, os.PathLike, list, tuple)):
         paths = expand_paths(source)
         rows = itertools.chain.from_iterable(
@@ -107,7 +111,8 @@ def labelled_token_rows(source, token_column, label_column, labels):
             for path in paths
         )
     else:
-        names = list(source.columns) if hasattr(source, "iloc") else source.column_names or []
+        names = getattr(source, "columns" if hasattr(source, "iloc") else "column_names", None)
+        names = [] if names is None else list(names)
         rows = _table(source, token_column, label_column, names)
         if labels is None:
             labels = class_names(source, _named(label_column, names, _LABEL_COLUMNS))
@@ -175,11 +180,11 @@ def _as_list(cells, where, what):
     return ["" if cell is None else str(cell).strip() for cell in cells]
 
 
-def _pairs(items, where):
-    for i, item in enumerate(items):
+def _item_rows(source):
+    for where, item in items(source):
         if not isinstance(item, (list, tuple)) or len(item) != 2:
-            raise ValueError(f"{where.format(i)} is no (words, tags). Received: {item!r:.80}")
-        yield where.format(i), *item
+            raise ValueError(f"{where} is no (words, tags). Received: {item!r:.80}")
+        yield where, *item
 
 
 def _is_table_file(path):

@@ -87,9 +87,8 @@ class PackedRows:
             self._rows = packing.Rows(*(None if x is None else tf.identity(x) for x in rows))
         self._options = (max_length, pad_to_max_length)
         self._special_ids = (tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id)
-        self.lengths = rows.lengths  # of pieces in each row
-        if rows.pair_lengths is not None:
-            self.lengths += rows.pair_lengths
+        lengths = [x for x in (rows.lengths, rows.pair_lengths) if x is not None]
+        self.lengths = tf.add_n(lengths)  # of pieces in each row
 
     def pack(self, index):
         """Returns the input, a dict of int32 `[b, s]`, that holds the rows of `index` `[b]`."""

@@ -9,7 +9,7 @@ from absl import logging
 
 from keras_bert_lib.data.files import expand_paths, is_json_lines, read_lines
 from keras_bert_lib.data.labelled_texts import as_str, split_cell
-from keras_bert_lib.data.tables import describe, is_table, table_rows
+from keras_bert_lib.data.tables import describe, is_table, items, table_rows
 
 _ARGUMENTS = ("question_column", "context_column", "answer_column", "answer_start_column")
 
@@ -42,8 +42,8 @@ def read_questions(
             - a path, a glob or a list of them: `.json` in the format of SQuAD 1.1 or 2.0; tables
               `.csv`, `.tsv`, `.jsonl` or `.parquet`; each also with `.gz`, but for Parquet;
             - a pandas data frame, or a `Dataset` of Hugging Face's `datasets`;
-            - a list of dicts with "question", "context", "answers", and, where they are known,
-              "answer_start" and "id".
+            - a list, or a `tf.data.Dataset`, of dicts with "question", "context", "answers", and,
+              where they are known, "answer_start" and "id".
         question_column: the column of the questions.
         context_column: the column of the texts that hold the answers.
         answer_column: the column of the answers: a text, empty where there is no answer; a list of
@@ -100,6 +100,7 @@ def question_rows(
         _raw_rows(source, columns)
     ):
         if name is not None:
+            name = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
             where = f"{where}, question {name}"
         question = as_str(question, where, "a question")
         # Offsets count the characters of what UTF-8 can hold.
@@ -110,7 +111,7 @@ def question_rows(
             if start is None or start < 0 or not context.startswith(answer, start):
                 starts[i] = _find(answer, context, where, start)
                 found += start is not None
-        yield str(number if name is None else name), question, context, answers, starts, found
+        yield str(number) if name is None else name, question, context, answers, starts, found
 
 
 def gather_questions(rows):
@@ -139,9 +140,8 @@ def _table_rows(source, columns):
         yield where, name, question, context, answers, starts
 
 
-def _dict_rows(items):
-    for i, item in enumerate(items):
-        where = f"Item {i} of the list"
+def _dict_rows(source):
+    for where, item in items(source):
         if not isinstance(item, dict) or not {"question", "context"} <= set(item):
             raise ValueError(
                 f'{where} is no dict with "question" and "context". Received: {item!r:.80}'

@@ -3,10 +3,12 @@
 import csv
 import os
 
+import tensorflow as tf
+
 from keras_bert_lib.data.files import expand_paths, is_json_lines, parse_json_object, read_lines
 
 # What the columns of labelled texts are called, for messages.
-TEXT_ARGUMENTS = ("text_column", "text_pair_column", "label_column")
+_TEXT_ARGUMENTS = ("text_column", "text_pair_column", "label_column")
 _BATCH = 1000  # rows that are taken at once from what has columns
 
 
@@ -30,7 +32,7 @@ def describe(source):
     return source if isinstance(source, (str, os.PathLike)) else type(source).__name__
 
 
-def table_rows(source, columns, arguments=TEXT_ARGUMENTS, may_be_empty=()):
+def table_rows(source, columns, arguments=_TEXT_ARGUMENTS, may_be_empty=()):
     """Yields the rows of what `is_table` accepts.
 
     Args:
@@ -70,11 +72,6 @@ def table_rows(source, columns, arguments=TEXT_ARGUMENTS, may_be_empty=()):
         yield where, *(None if column is None else row[column] for column in columns)
 
 
-def file_rows(paths, columns):
-    """Yields the rows of files of labelled texts as they are; see `table_rows`."""
-    return table_rows(paths, columns)
-
-
 def column_names(path):
     """Returns the names of a file's columns, those of its first row where it is JSON lines."""
     if is_json_lines(path):
@@ -84,6 +81,26 @@ def column_names(path):
         return list(_open_parquet(path).schema_arrow.names)
     _, header = next(_csv_records(_csv_reader(path, _is_tsv(path)), path), (0, []))
     return [name.strip() for name in header]
+
+
+def items(source):
+    """Yields `(where, item)` of a list, or of a `tf.data.Dataset`, of which arrays become NumPy's.
+
+    Raises:
+        ValueError: if it is neither, or a data set that never ends.
+    """
+    where = "Item {} of the list"
+    if isinstance(source, tf.data.Dataset):
+        if source.cardinality() == tf.data.INFINITE_CARDINALITY:
+            raise ValueError("The data set never ends. Remove `.repeat()` from it.")
+        where, source = "Element {} of the data set", source.as_numpy_iterator()
+    elif not hasattr(source, "__iter__"):
+        raise ValueError(
+            "The source must be a path, a data frame, a data set or a list of rows. "
+            f"Received: {source!r:.80}"
+        )
+    for i, item in enumerate(source):
+        yield where.format(i), item
 
 
 def class_names(source, column):

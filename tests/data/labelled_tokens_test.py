@@ -154,6 +154,8 @@ def test_unusable_arguments(tmp_path):
             read_labelled_tokens(path, **arguments)
     with pytest.raises(ValueError, match=r"Item 1 of the list is no \(words, tags\)"):
         read_labelled_tokens([(["a"], ["O"]), ["b"]])
+    with pytest.raises(ValueError, match=r"The source is a dict.*keys: train"):
+        read_labelled_tokens({"train": path})
     with pytest.raises(FileNotFoundError, match=r"no file absent\.conll"):
         read_labelled_tokens("absent.conll")
 

@@ -41,6 +41,8 @@ def test_reading(tmp_path):
     )
     for source in (ROWS, tmp_path / "a.jsonl", tmp_path / "a.csv", pandas.DataFrame(rows)):
         check(read_labelled_choices(source))
+    columns = ([t for (t, _), _ in ROWS], [c for (_, c), _ in ROWS]), [x for _, x in ROWS]
+    check(read_labelled_choices(tf.data.Dataset.from_tensor_slices(columns)))
     # As SWAG has them.
     (tmp_path / "b.csv").write_text(
         "sent,e0,e1,e2,label\n" + "".join(f"{t},{','.join(c)},{x}\n" for (t, c), x in ROWS), "utf-8"

@@ -4,6 +4,7 @@ import gzip
 import json
 
 import pytest
+import tensorflow as tf
 from absl import logging
 
 from keras_bert_lib.data import read_questions
@@ -103,6 +104,21 @@ def test_tables_and_lists(tmp_path):
         assert read.answer_starts == [[0], [13], []]
 
 
+def test_tf_dataset():
+    columns = {
+        "id": ["q1", "q2"],
+        "question": ["Who?", "Why?"],
+        "context": [CONTEXT] * 2,
+        "answers": ["Ann", ""],
+    }
+    dataset = tf.data.Dataset.from_tensor_slices(columns)
+    read = read_questions(dataset)
+    assert (read.ids, read.contexts) == (columns["id"], [CONTEXT] * 2)
+    assert (read.answers, read.answer_starts) == ([["Ann"], []], [[0], []])
+    with pytest.raises(ValueError, match="The data set never ends"):
+        read_questions(dataset.repeat())
+
+
 def test_wrong_starts_are_found_and_counted(monkeypatch):
     said = []
     monkeypatch.setattr(logging, "warning", lambda *args: said.append(args[0] % args[1:]))
@@ -164,10 +180,11 @@ def test_unusable_files(tmp_path, name, text, message):
 def test_unusable_lists():
     for source, message in [
         ([], "no questions to read"),
-        (["x", 3], r"Item 1|no file|no dict"),
+        (["x", 3], "Item 0 of the list is no dict"),
+        (3, "The source must be a path, a data frame, a data set or a list of rows. Received: 3"),
         ([{"question": "x"}], r'Item 0 of the list is no dict with "question" and "context"'),
     ]:
-        with pytest.raises((ValueError, FileNotFoundError), match=message):
+        with pytest.raises(ValueError, match=message):
             read_questions(source)
 
 

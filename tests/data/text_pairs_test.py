@@ -35,6 +35,7 @@ def test_reading(tmp_path):
         (pairs, {}, False, False),
         (triplets, {}, True, False),
         (scored, {}, False, True),
+        (tf.data.Dataset.from_tensor_slices((*columns[:2], columns[3])), {}, False, True),
         (tmp_path / "a.jsonl", {}, False, False),
         (tmp_path / "a.jsonl", {"negative_column": "negative"}, True, False),
         (tmp_path / "a.jsonl", {"score_column": "score"}, False, True),
