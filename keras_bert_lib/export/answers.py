@@ -45,7 +45,6 @@ class TaskAnswers:
         weights: `HalfWeights` of the model, or None for its own.
     """
 
-    most_bytes = 2**16  # of a string that are read
     truncation = "longest_first"  # see `BertTokenizer`
     reads_windows = False  # whether long texts are read in windows
     pairs = None  # whether the task takes pairs of texts; None: as the caller says
@@ -57,6 +56,11 @@ class TaskAnswers:
         self.max_length = max_length
         self.lengths = tuple(lengths)
         self.weights = weights
+
+    @property
+    def most_bytes(self):
+        """How many bytes of a string are read, int; that bounds the memory of hostile texts."""
+        return 2**17 if self.reads_windows else 2**16
 
     @property
     def labels(self):
@@ -200,8 +204,6 @@ class ClassifierAnswers(TaskAnswers):
         super().__init__(model, max_length, **options)
         self.truncation = model.truncation
         self.reads_windows = model.reads_windows
-        if self.reads_windows:
-            self.most_bytes = 2**18
 
     @property
     def labels(self):
@@ -252,12 +254,14 @@ class LabelAnswers(ClassifierAnswers):
         super().__init__(model, max_length, **options)
         self.is_ranked = top_k is not None or threshold is not None
         count = len(self.labels)
-        self.top_k = top_k or (count if self.several else 1)
-        if not isinstance(top_k, (int, type(None))) or not 1 <= self.top_k <= count or top_k == 0:
+        if top_k is None:
+            top_k = count if self.several else 1
+        if type(top_k) is not int or not 1 <= top_k <= count:
             raise ValueError(
                 f"`top_k` must lie between 1 and {count}, the number of labels. "
                 f"Received: top_k={top_k!r}"
             )
+        self.top_k = top_k
         self.thresholds = _thresholds(threshold, self.labels)
 
     def of_logits(self, logits):
@@ -321,7 +325,6 @@ class EntityAnswers(TaskAnswers):
     none; "entity_count" int32 `[b]`.
     """
 
-    most_bytes = 2**18
     reads_windows = True
     pairs = False
 
@@ -356,7 +359,6 @@ class SpanAnswers(TaskAnswers):
     answer; "score" float32 `[b, 1]`, the probability, and "no_answer_score" float32 `[b]`.
     """
 
-    most_bytes = 2**18
     reads_windows = True
     truncation = "only_second"
     pairs = True
@@ -392,7 +394,7 @@ class ChoiceAnswers(TaskAnswers):
     def of_texts(self, text, text_pair):
         """Answers for texts; see the class."""
         if text.dtype == tf.string:
-            batch, choices = -1, tf.shape(text_pair)[1]
+            batch, choices = tf.unstack(tf.shape(text_pair))
             text_pair = tf.reshape(text_pair, [-1])  # [b * c]
         else:
             batch, choices = 1, text_pair.shape[0]

@@ -45,7 +45,7 @@ def saved_model(
 
     Texts of a `BertTokenClassifier`, and those that hold the answers of a `BertQuestionAnswerer`,
     are not cut by `max_length`: they are read in windows of so many tokens that overlap. Of a
-    string 65,536 bytes are read at most, of those read in windows 262,144; `truncated` is 1 where
+    string 65,536 bytes are read at most, of those read in windows 131,072; `truncated` is 1 where
     there were more.
 
     Args:

@@ -281,7 +281,7 @@ def _equally_many(choices):
     """Makes ragged strings `[b, none]` a tensor `[b, c]`."""
     counts = choices.row_lengths()  # [b]
     check = _check(
-        tf.reduce_all(tf.equal(counts, tf.reduce_max(counts))),
+        tf.reduce_all(tf.logical_and(counts > 0, tf.equal(counts, tf.reduce_max(counts)))),
         "The examples of a batch must have equally many choices, strings in `text_pair`.",
         [counts],
     )
