@@ -38,10 +38,10 @@ class LabelledTokens(NamedTuple):
 def read_labelled_tokens(source, token_column=0, label_column=-1, labels=None):
     r"""Reads words and their tags into memory, as for named entities.
 
-    Tags are those of any scheme, or of none. Where tags have the prefixes of BIO, IOBES, BILOU or
-    BMEWO but not in its order, as an I- that follows an O, which files in IOB1 are full of, they
-    are read as the entities that they tell, and written as the scheme has them; how many that were
-    is logged.
+    Tags are those of any scheme, or of none. Tags with the prefixes of BIO, IOBES, BILOU or BMEWO
+    that are not in its order, as an I- after an O, of which files in IOB1 are full, are read as the
+    entities that they tell and written as the scheme has them. So are those of another scheme than
+    that of `labels`. How many were is logged.
 
     Args:
         source: one of
@@ -85,8 +85,8 @@ def read_labelled_tokens(source, token_column=0, label_column=-1, labels=None):
     mended = sum(a != b for row, tags in zip(rows, read.tags) for a, b in zip(row[2], tags))
     if mended:
         logging.warning(
-            "%d of %d tags were not in the order of their scheme; they are read as the entities "
-            "that they tell, so an I- that begins one is a B-.",
+            "%d of %d tags are written anew, as the scheme of the labels has them, so that an I- "
+            "that begins an entity is a B-. The entities are the same.",
             mended,
             sum(len(tags) for tags in read.tags),
         )
@@ -119,35 +119,39 @@ def labelled_token_rows(source, token_column, label_column, labels):
     known = None if labels is None else [str(label) for label in labels]
     if known is not None and len(set(known)) < len(known):
         raise ValueError(f"`labels` names a tag twice. Received: {known}")
-    return _checked(rows, known), known
+    return _checked(rows), known
 
 
 def gather_labelled_tokens(rows, labels):
     """Makes `LabelledTokens` of rows that `labelled_token_rows` yields."""
     present = {tag for *_, tags in rows for tag in tags}
-    known = set(labels or ())
     try:
-        scheme = find_scheme(present | known)
+        scheme = find_scheme(present)
     except ValueError as error:
         # The first sentence that has such a tag is not worth a search where all is well.
         odd = {tag for tag in present if tag[:2] != "B-" and tag[:2] != "I-" and tag != "O"}
         where = next((where for where, _, tags in rows if odd & set(tags)), rows[0][0])
         raise ValueError(f"{where}: {error}") from None
-    all_tags = []
-    for _, _, tags in rows:
-        if scheme is not None:
-            # A model that was trained on IOB1 may not know a B- of every type.
-            ordered = in_order(tags, scheme)
-            tags = [x if not known or x in known else y for x, y in zip(ordered, tags)]
-        all_tags.append(tags)
     if labels is None:
         labels = all_labels(present, scheme)
+    known = set(labels)
+    target = find_scheme(known)
+    all_tags = []
+    for where, _, tags in rows:
+        if scheme is not None and target is not None:
+            # A model that was trained on IOB1 may not know a B- of every type.
+            tags = [x if x in known else y for x, y in zip(in_order(tags, target), tags)]
+        for tag in tags:
+            if tag not in known:
+                raise ValueError(
+                    f"{where} has a tag that is not one of {', '.join(labels)}. Received: {tag!r}"
+                )
+        all_tags.append(tags)
     return LabelledTokens([words for _, words, _ in rows], all_tags, labels)
 
 
-def _checked(rows, known):
+def _checked(rows):
     """Yields (where, words, tags) of rows that are as they should be."""
-    ids = None if known is None else set(known)
     for where, words, tags in rows:
         words, tags = _as_list(words, where, "words"), _as_list(tags, where, "tags")
         if len(words) != len(tags):
@@ -162,10 +166,6 @@ def _checked(rows, known):
         for tag in tags:
             if not tag:
                 raise ValueError(f"{where} has a word without a tag. Write O where there is none.")
-            if ids is not None and tag not in ids:
-                raise ValueError(
-                    f"{where} has a tag that is not one of {', '.join(known)}. Received: {tag!r}"
-                )
         yield where, words, tags
 
 

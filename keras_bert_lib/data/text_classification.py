@@ -46,7 +46,7 @@ def text_classification(
 
     With `streaming`, rows are read and tokenized as they are needed, anew in every epoch, for more
     than memory holds: 20,000 rows are held at a time to draw from. Then the number of batches is
-    not known.
+    not known; `fit` finds it in the first epoch, at whose end Keras warns that the data ran out.
 
     Args:
         source: what `read_labelled_texts` reads (a CSV, TSV, JSONL or Parquet path, a pandas data

@@ -138,6 +138,13 @@ def test_given_labels_fix_the_ids():
         read_labelled_texts([("x", "a")], labels=["a", "a"])
 
 
+def test_two_files_with_different_labels(tmp_path):
+    train = read_labelled_texts(write(tmp_path / "train.csv", "text,label\nx,a\ny,b\n"))
+    dev = write(tmp_path / "dev.csv", "text,label\nx,a\ny,c\n")
+    with pytest.raises(ValueError, match=r"dev\.csv line 3 has a label that .* a, b\. .*: 'c'"):
+        read_labelled_texts(dev, labels=train.labels)
+
+
 def test_empty_texts_are_texts_where_they_can_be_told(tmp_path):
     check(read_labelled_texts([("", 0), ("x", 1)]), ["", "x"], [0, 1], ["0", "1"])
     path = write(tmp_path / "a.jsonl", '{"text": "", "label": "a"}\n{"text": "x", "label": "b"}\n')
@@ -230,6 +237,11 @@ def test_huggingface_datasets():
         read = read_labelled_texts(source, label_column="all", problem_type=MULTI_LABEL)
         assert read.label_ids.tolist() == [[1, 0, 1], [0, 0, 0], [0, 1, 0], [0, 0, 1]]
     check(read_labelled_texts(dataset, labels=["neg", "pos"]))
+    # One that tells nothing of its columns before they are read.
+    unknown = datasets.IterableDataset.from_generator(lambda: iter(dataset.to_list()))
+    check(read_labelled_texts(unknown), TEXTS, [0, 1, 0, 1], ["0", "1"])
+    with pytest.raises(ValueError, match='The data set has no column "body"'):
+        read_labelled_texts(unknown, text_column="body")
     with pytest.raises(ValueError, match="Row 1 of the data set has a label that is not one of"):
         read_labelled_texts(dataset, labels=["pos", "none"])
     with pytest.raises(ValueError, match=r'The data set has no column "body".*"text", "label"'):

@@ -103,13 +103,24 @@ def test_tags_out_of_order_are_mended_and_counted():
         patch.setattr(logging, "warning", lambda *args: said.append(args[0] % args[1:]))
         read = read_labelled_tokens(rows)
         assert said == [
-            "1 of 4 tags were not in the order of their scheme; they are read as the entities "
-            "that they tell, so an I- that begins one is a B-."
+            "1 of 4 tags are written anew, as the scheme of the labels has them, so that an I- "
+            "that begins an entity is a B-. The entities are the same."
         ]
         assert read.tags == [["O", "B-x", "I-x"], ["B-x"]]
         # What the labels have no tag for stays.
         assert read_labelled_tokens(rows[:1], labels=["O", "I-x"]).tags == [rows[0][1]]
         assert len(said) == 1
+
+
+def test_another_scheme_becomes_that_of_the_labels():
+    iobes = (["a", "b", "c", "d"], ["B-x", "E-x", "S-x", "O"])
+    bio = (iobes[0], ["B-x", "I-x", "B-x", "O"])
+    for source, target in ((iobes, bio), (bio, iobes)):
+        labels = read_labelled_tokens([target]).labels
+        read = read_labelled_tokens([source], labels=labels)
+        check(read, [target[0]], [target[1]], labels)
+    with pytest.raises(ValueError, match=r"Item 0 .* not one of O, x\. Received: 'B-x'"):
+        read_labelled_tokens([bio], labels=["O", "x"])
 
 
 def test_empty_sentences_are_left_out():

@@ -224,7 +224,8 @@ class TextClassificationTest(parameterized.TestCase):
         with pytest.raises(ValueError, match="All 1 texts have the label 'a'"):
             text_classification([("x", "a")], TOKENIZER, shuffle=False)
 
-    def test_fit_learns(self):
+    @parameterized.parameters(False, True)
+    def test_fit_learns(self, streaming):
         ids = keras.Input([None], dtype="int32", name="token_ids")
         first = keras.layers.Embedding(TOKENIZER.vocabulary_size, 8)(ids)[:, 1]
         model = keras.Model({"token_ids": ids}, keras.layers.Dense(2)(first))
@@ -233,7 +234,9 @@ class TextClassificationTest(parameterized.TestCase):
             keras.losses.SparseCategoricalCrossentropy(from_logits=True),
             metrics=["accuracy"],
         )
-        dataset = text_classification(make_rows(200), TOKENIZER, shuffle=True)
+        dataset = text_classification(
+            make_rows(200), TOKENIZER, labels=WORDS[:2], shuffle=True, streaming=streaming
+        )
         dataset = dataset.map(lambda x, y: ({"token_ids": x["token_ids"]}, y))
         history = model.fit(dataset, epochs=5, verbose=0)
         assert history.history["accuracy"][-1] == 1.0

@@ -41,7 +41,7 @@ def rows_of(dataset):
     ),
     max_length=st.integers(3, 20),
 )
-@hypothesis.settings(deadline=None, max_examples=10)
+@hypothesis.settings(deadline=None, max_examples=6)
 def test_every_word_is_labelled_once_at_its_first_piece(sentences, max_length):
     rng = np.random.default_rng(0)
     tags = [[LABELS[i] for i in rng.integers(0, 3, len(words))] for words in sentences]
