@@ -5,9 +5,11 @@ import gzip
 import json
 import sys
 
+import hypothesis
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import strategies as st
 
 from keras_bert_lib.data import read_labelled_texts
 from keras_bert_lib.data.labelled_texts import MULTI_LABEL, REGRESSION
@@ -222,6 +224,32 @@ def test_parquet(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)  # importing it fails
     with pytest.raises(ValueError, match="Parquet is read by pyarrow: pip install pyarrow"):
         read_labelled_texts(path)
+
+
+@hypothesis.given(
+    texts=st.lists(
+        st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1),
+        min_size=2,
+        max_size=8,
+    )
+)
+@hypothesis.settings(deadline=None, max_examples=60)
+def test_every_format_holds_every_text(tmp_path_factory, texts):
+    pandas = pytest.importorskip("pandas")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    pyarrow = pytest.importorskip("pyarrow")
+    folder = tmp_path_factory.mktemp("formats")
+    columns = {"text": texts, "label": [i % 2 for i in range(len(texts))]}
+    rows = list(zip(*columns.values()))
+    with open(folder / "a.csv", "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows([columns, *rows])
+    with gzip.open(folder / "a.jsonl.gz", "wt", encoding="utf-8") as file:
+        for text, label in rows:
+            file.write(json.dumps({"text": text, "label": label}, ensure_ascii=False) + "\n")
+    parquet.write_table(pyarrow.table(columns), folder / "a.parquet")
+    files = [folder / name for name in ("a.csv", "a.jsonl.gz", "a.parquet")]
+    for source in (*files, pandas.DataFrame(columns), rows):
+        check(read_labelled_texts(source), texts, columns["label"], ["0", "1"])
 
 
 @pytest.mark.parity
