@@ -6,6 +6,7 @@ them; what is written is the same on the wire.
 """
 
 import functools
+import itertools
 
 import numpy as np
 import tensorflow as tf
@@ -172,14 +173,14 @@ class _Words:
 
     def text(self, pieces, start):
         """Returns a text (bytes) of at most so many pieces, at least a word."""
-        chosen, i = [], start * 7  # rows differ
-        while True:
-            i %= len(self._words)
-            pieces -= self._pieces[i]
-            if chosen and pieces < 0:
-                return b" ".join(chosen)
-            chosen.append(self._words[i])
-            i += 1
+        shortest = min(self._pieces)
+        fitting = [i for i, n in enumerate(self._pieces) if n <= max(pieces, shortest)]
+        order = itertools.islice(itertools.cycle(fitting), start * 7, None)  # rows differ
+        chosen = [next(order)]
+        left = pieces - self._pieces[chosen[0]]
+        while (left := left - self._pieces[i := next(order)]) >= 0:
+            chosen.append(i)
+        return b" ".join(self._words[i] for i in chosen)
 
 
 def _lengths(module):
