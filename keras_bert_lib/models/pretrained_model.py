@@ -47,7 +47,12 @@ class PretrainedModel(keras.Model):
         record = getattr(self, "_training_record", None)
         history = getattr(self, "history", None)
         if record is None and isinstance(history, keras.callbacks.History) and history.epoch:
-            last = {name: float(values[-1]) for name, values in history.history.items()}
+            last = {name: values[-1] for name, values in history.history.items() if values}
+            last = {
+                name: float(value)
+                for name, value in last.items()
+                if np.ndim(value) == 0 and np.isfinite(value)  # what JSON can hold
+            }
             return {"epochs": len(history.epoch), "last epoch": last}
         return None if record is None else json.loads(record)
 
