@@ -1,3 +1,4 @@
+import importlib
 import json
 import os
 import subprocess
@@ -284,3 +285,80 @@ def test_finetune(finetune_arguments):
     output = run("finetune.py", "--limit=20", *arguments)
     assert "sst2, keras_bert_lib, seed 0: accuracy " in output
     assert table(output)["SST-2"][0].startswith("20 examples")
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+@pytest.mark.shared_data
+def test_finetune_of_peers(finetune_arguments, shared_data):
+    """Each kind of task is read, trained and scored by both, though nothing is learned so fast."""
+    for name in ("transformers", "seqeval"):
+        pytest.importorskip(name)
+    model, _, results = finetune_arguments
+    options = ["--tasks=stsb,wnut17,squad", "--limit=8", f"--data={shared_data}", model, results]
+    output = run("finetune.py", *options)
+    assert "left out" not in output
+    rows = table(output)
+    assert list(rows) == ["STS-B", "WNUT-17", "SQuAD 1.1"]
+    assert all(-100 <= float(cell) <= 100 for row in rows.values() for cell in row[3:])
+
+
+@pytest.mark.slow
+@pytest.mark.parity
+def test_finetune_throughput_of_peers(finetune_arguments):
+    for name in ("keras_hub", "transformers"):
+        pytest.importorskip(name)
+    options = ["--texts=40", "--rounds=1", *finetune_arguments]
+    rows = table(run("finetune.py", "throughput", *options))
+    assert [name.split()[0] for name in rows] == ["keras_bert_lib", "keras_hub", "transformers"]
+    assert all(float(row[1]) > 0 for row in rows.values())
+
+
+@pytest.mark.slow
+def test_finetune_adversarial(finetune_arguments):
+    libraries = ["keras_bert_lib", "keras_bert_lib+FGM"]
+    options = ["--tasks=sst2_small", "--seeds=1", "--texts=40", "--rounds=1"]
+    options += [f"--libraries={','.join(libraries)}", *finetune_arguments]
+    output = run("finetune.py", "adversarial", *options)
+    speed, scores = output.split("| task |")
+    assert [name.split()[0] for name in table(speed)] == libraries
+    assert all(0 <= float(cell) <= 100 for cell in table("| task |" + scores)["SST-2"][3:])
+
+
+@pytest.fixture
+def finetune_tasks(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    return importlib.import_module("finetune_tasks")
+
+
+def test_scores_of_finetune(finetune_tasks):
+    answers = [["The cat sat.", "a mat"], ["Paris"], ["in 1990"]]
+    scores = finetune_tasks.score_answers(["cat  sat", "London, Paris", "rain"], answers)
+    assert scores["EM"] == pytest.approx(100 / 3)
+    assert scores["F1"] == pytest.approx(100 * (1 + 2 / 3 + 0) / 3)
+    examples = [("a", "b", 1.0), ("c", "d", 3.0), ("e", "f", 2.0)]
+    assert finetune_tasks.score("stsb", examples, [0.1, 0.7, 0.4])["Spearman"] == pytest.approx(100)
+    examples = [("a", None, "x"), ("b", None, "y")]
+    assert finetune_tasks.score("sst2", examples, ["x", "x"]) == {"accuracy": 50}
+
+
+@pytest.mark.shared_data
+def test_examples_of_finetune(finetune_tasks, shared_data):
+    def read(name, split, limit=None):
+        return finetune_tasks.read(name, split, shared_data, limit)
+
+    assert len(read("sst2", "train")) == 20_000
+    assert len(read("sst2", "test")) == 872
+    intents = finetune_tasks.labels_of(read("clinc150", "train"))
+    assert len(intents) == 150
+    assert intents == finetune_tasks.labels_of(read("clinc150", "test"))
+    scores = [score for *_, score in read("stsb", "test")]
+    assert len(scores) == 1500
+    assert (min(scores), max(scores)) == (0, 5)
+    tags = finetune_tasks.labels_of(read("wnut17", "train"))
+    assert len(tags) == 13
+    assert tags == finetune_tasks.labels_of(read("wnut17", "test"))
+    questions = read("squad", "train", limit=50)
+    assert len(questions) == 50
+    for row in questions:
+        assert row["context"][row["answer_start"] :].startswith(row["answers"][0])
