@@ -278,8 +278,20 @@ def run(args):
         train_once, range(args.seed, args.seed + args.seeds), majority=guessing
     )
     best = max(range(args.seeds), key=lambda i: repeats.results[i][task.metric])
+    record = {
+        "data": os.path.basename(args.train),
+        "rows": len(train[0]),
+        "most epochs": recipe.epochs,
+        "batch size": recipe.batch_size,
+        "learning rate": recipe.learning_rate,
+        "seed": repeats.seeds[best],
+    }
+    if held_out:
+        record["held-out rows"] = count
+        record[f"held-out {task.metric}"] = repeats.results[best][task.metric]
     best = os.path.join(folder, f"seed-{repeats.seeds[best]}")
     model = artifact.load_model(best)
+    model.training_record = record
     model.save_pretrained(args.output, overwrite=True)
     os.replace(f"{best}.csv", os.path.join(args.output, "training.csv"))
 

@@ -61,6 +61,9 @@ def test_finetune_learns_saves_and_answers(run_command, tmp_path, pretrained):
     answers = model.predict_text(["it was fine", "the dull film"])
     assert [answer["label"] for answer in answers] == ["pos", "neg"]
     assert json.loads((output / "config.json").read_text())["id2label"] == {"0": "neg", "1": "pos"}
+    record = model.training_record
+    assert (record["data"], record["rows"], record["held-out rows"]) == ("train.csv", 216, 24)
+    assert record["held-out accuracy"] == 1
 
 
 @pytest.mark.slow
@@ -125,7 +128,7 @@ def test_recipes_are_followed(run_command, tmp_path, pretrained):
         pairs = zip(before.weights, model.encoder.weights)
         changed = {old.path.split("/", 1)[1] for old, new in pairs if np.any(old != new)}
         if name == "frozen":
-            assert changed == {"pooler/kernel", "pooler/bias"}
+            assert changed == {"pooler/dense/kernel", "pooler/dense/bias"}
         else:
             assert any("block_0/attention" in path for path in changed)
 
