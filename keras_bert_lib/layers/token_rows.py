@@ -28,6 +28,17 @@ class TokenRows(NamedTuple):
         """Takes `[b, s, h]` to `[t, h]`."""
         return ops.take(ops.reshape(x, (-1, x.shape[-1])), self.places, axis=0)
 
+    @staticmethod
+    def normalize(x, layer):
+        """Applies a `keras.layers.LayerNormalization` to `[t, h]`.
+
+        Keras takes squared differences, which TensorFlow has no vector instructions for: one text
+        at a time, that was a tenth of the encoder's time.
+        """
+        x = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(x * x, axis=-1, keepdims=True)
+        return x * ops.rsqrt(variance + layer.epsilon) * layer.gamma + layer.beta
+
     def unpack(self, x):
         """Takes `[t, h]` to `[b, s, h]`; padding has the values of any token."""
         return ops.take(x, self.rows, axis=0)

@@ -124,7 +124,11 @@ class TransformerEncoderBlock(keras.layers.Layer):
         token_rows=None,
     ):
         """Returns the block's output `[b, s, h]`, and the attention probabilities on request."""
-        x = self.attention_norm(inputs) if self.norm_first else inputs
+
+        def normalize(x, layer):
+            return layer(x) if token_rows is None else token_rows.normalize(x, layer)
+
+        x = normalize(inputs, self.attention_norm) if self.norm_first else inputs
         x, attention = self.attention(
             x,
             padding_mask=padding_mask,
@@ -134,11 +138,11 @@ class TransformerEncoderBlock(keras.layers.Layer):
         )
         x = inputs + self.dropout_layer(x, training=training)
         if not self.norm_first:
-            x = self.attention_norm(x)
+            x = normalize(x, self.attention_norm)
 
         residual = x  # [b, s, h]
         if self.norm_first:
-            x = self.output_norm(x)
+            x = normalize(x, self.output_norm)
         # As in SelfAttention, matrices spare the graph operations on shapes.
         x = ops.reshape(x, (-1, self.hidden_size))  # [b * s, h]
         x = self.output_dense(self.activation(self.intermediate_dense(x)))  # [b * s, h]
@@ -146,7 +150,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
             x = ops.reshape(x, (*leading_dims(inputs), self.hidden_size))
         x = residual + self.dropout_layer(x, training=training)
         if not self.norm_first:
-            x = self.output_norm(x)
+            x = normalize(x, self.output_norm)
         if return_attention:
             return x, attention
         return x
