@@ -117,6 +117,8 @@ def test_a_file_of_half_the_size(models, tmp_path):
     }
     (row, *_) = stock_runtime.load(tmp_path / "half").answers(TEXTS[:1])
     assert all(abs(exact[answer["label"]] - answer["score"]) < 0.02 for answer in row)
+    with pytest.raises(ValueError, match="half/1 gives only the best labels"):
+        kbl.export.verify(tmp_path / "half", model, ["a film"])
     # Servers load graphs into sessions.
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         graph = tf.compat.v1.saved_model.load(session, ["serve"], str(path))
