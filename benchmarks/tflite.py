@@ -116,7 +116,7 @@ def write_files(folder):
     model = (kbl.BertTextEmbedder if embeds else kbl.BertClassifier).from_pretrained(source)
     model.save_pretrained(folder / "model")
     if "saved_model" in FLAGS.rows:
-        kbl.export.saved_model(model, folder / "saved_model", max_length=MAX_LENGTH)
+        kbl.export.saved_model(model, folder / "saved_model" / "1", max_length=MAX_LENGTH)
     for quantization in QUANTIZATIONS:
         if quantization not in FLAGS.rows:
             continue
@@ -261,14 +261,14 @@ def load_tflite(folder):
 def load_saved_model(folder):
     import tensorflow as tf
 
-    loaded = tf.saved_model.load(str(folder / "saved_model"))
+    loaded = tf.saved_model.load(str(folder / "saved_model" / "1"))
     signature, name = loaded.signatures["serving_default"], answer_name(folder)
 
     def answer(text):
         return signature(text=tf.constant([text]))[name][0].numpy()
 
     answer.loaded = loaded  # a signature alone does not keep its variables alive
-    return folder / "saved_model", answer
+    return folder / "saved_model" / "1", answer
 
 
 def load_torch(folder):
