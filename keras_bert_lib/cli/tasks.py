@@ -154,9 +154,6 @@ class TextClassification:
         from keras_bert_lib.models import BertClassifier
 
         is_regression = self.problem_type == "regression"
-        options = (
-            {} if recipe.long_texts == "head" else {"long_texts": LONG_TEXTS[recipe.long_texts]}
-        )
         numbers = rows.label_ids.shape[1] if rows.label_ids.ndim > 1 else 1
         return BertClassifier(
             encoder,
@@ -164,7 +161,7 @@ class TextClassification:
             labels=None if is_regression else rows.labels,
             tokenizer=tokenizer,
             problem_type=PROBLEM_TYPES[self.problem_type],
-            **options,
+            long_texts=LONG_TEXTS[recipe.long_texts],
         )
 
     def batches(self, rows, model, recipe, **options):

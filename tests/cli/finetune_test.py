@@ -72,7 +72,7 @@ def test_finetune_learns_saves_and_answers(run_command, tmp_path, pretrained):
     [
         ("multi_label", "(multi-label)", "micro f1"),
         ("regression", "(regression)", "spearman"),
-        ("tagger", "Labels: O, B-person, B-place", "f1"),
+        ("tagger", "Labels: O, B-person, ", "f1"),
         ("answerer", "Task: question-answering", "f1"),
         ("choice", "Task: multiple-choice", "accuracy"),
         ("embedder", "Task: sentence-embedding", "mean reciprocal rank"),
