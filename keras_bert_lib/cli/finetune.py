@@ -306,10 +306,12 @@ def run(args):
             print(*repeats.disagreements, _LEARNED_NOTHING)
     shutil.rmtree(folder)
     print(f"\nWrote {args.output}.")
+    choices = f" --choices {len(train.choices[0])}" if hasattr(train, "choices") else ""
     next_step(
         f"keras-bert predict {args.output} {task.asked}",
         f"keras-bert evaluate {args.output} test{os.path.splitext(args.train)[1]} --plots plots",
-        f"keras-bert export --model {args.output} --output {args.output.rstrip('/')}.tflite",
+        f"keras-bert export --model {args.output} --output {args.output.rstrip('/')}.tflite"
+        + choices,
     )
 
 
