@@ -113,6 +113,7 @@ def _training(curves):
             every = np.arange(1, len(validation) + 1) * len(steps) // len(validation) - 1
             axes.plot(np.array(steps)[every], validation, marker="o", label="validation")
         axes.set(title=name, xlabel="epoch")
+        axes.xaxis.get_major_locator().set_params(integer=True)
         axes.legend()
     return figure
 

@@ -81,8 +81,15 @@ class EmbeddingLossesTest(parameterized.TestCase):
             loss = embedding_losses.triplet(dict.fromkeys(given, x), 1.0)[0]
         np.testing.assert_array_equal(tape.gradient(loss, x), [[0, 0]])
 
-    @parameterized.parameters("in_batch_negatives", "cosine", "triplet")
-    def test_fit(self, loss):
+    def test_fit(self):
+        self.check_fit("in_batch_negatives")
+
+    @pytest.mark.slow
+    @parameterized.parameters("cosine", "triplet")
+    def test_fit_by_other_losses(self, loss):
+        self.check_fit(loss)
+
+    def check_fit(self, loss):
         embedder = small_embedder()
         embedder.compile(keras.optimizers.Adam(1e-2), loss=loss)
         x = triples() if loss != "cosine" else pairs()
@@ -119,6 +126,7 @@ class EmbeddingLossesTest(parameterized.TestCase):
             expected = np.average(losses, weights=weights)
             np.testing.assert_allclose(found, expected, rtol=1e-4)
 
+    @pytest.mark.slow
     def test_mixed_precision(self):
         x = pairs()
         exact = small_embedder()
