@@ -84,8 +84,8 @@ class EmbeddingLossesTest(parameterized.TestCase):
     def test_fit(self):
         self.check_fit("in_batch_negatives")
 
-    @pytest.mark.slow
     @parameterized.parameters("cosine", "triplet")
+    @pytest.mark.slow
     def test_fit_by_other_losses(self, loss):
         self.check_fit(loss)
 
