@@ -29,7 +29,7 @@ class Task(NamedTuple):
 
 TASKS = {
     "sst2": Task("SST-2", "classification", "accuracy", 20_000, None, 1, 1e-4, 32, 128, 1),
-    "stsb": Task("STS-B", "regression", "Spearman", None, None, 4, 1.5e-4, 32, 128, 1),
+    "stsb": Task("STS-B", "regression", "Spearman", None, None, 3, 1e-4, 32, 128, 1),
     "clinc150": Task("CLINC150", "classification", "accuracy", None, None, 3, 4e-4, 64, 64, 1),
     "wnut17": Task("WNUT-17", "tokens", "entity F1", None, None, 4, 2e-4, 32, 128, 1),
     "rte": Task("RTE", "classification", "accuracy", None, None, 3, 1e-4, 32, 128, 3),
