@@ -134,6 +134,16 @@ def test_answers_of_every_task(task, tmp_path):
         assert sum(size for _, size in server.requests) == 40
 
 
+@pytest.mark.slow
+def test_answers_of_chosen_labels(tmp_path):
+    model = make_model("multi_label")
+    path = kbl.export.saved_model(model, tmp_path / "m", top_k=2, threshold=0.6)
+    with serving("rest", ModelServer({"m": path.parent})) as make:
+        answers = make("m").predict(TEXTS)
+    assert_alike(answers, [row[:2] for row in model.predict_text(TEXTS, threshold=0.6)])
+    assert {0, 1, 2} == {len(answer) for answer in answers}
+
+
 def test_bytes_that_are_no_text(make_client, model):
     found = make_client("label").predict([*BYTES[-3:], b"\xff\x00\xfe", "half \ud800 a pair"])
     assert_alike(found, make_client("label").predict([*BYTES[-3:], "\x00", "half  a pair"]))

@@ -43,10 +43,11 @@ def decode(row, text, second, labels, vocabulary):
         best = scores.index(max(scores))
         choice = second[best].decode("utf-8", "replace")
         return {"index": best, "choice": choice, "score": scores[best]}
+    if "label_count" in row:  # an export with `top_k` or `threshold`: the best labels alone
+        found = zip(row["labels"], scores, range(row["label_count"]))
+        return [{"label": label, "score": score} for label, score, _ in found]
     if "label" in row:
         return {"label": row["label"], "score": max(scores)}
-    if "labels" in row:  # those that an export with `top_k` or a threshold chose, best first
-        return [{"label": label, "score": s} for label, s in zip(row["labels"], scores) if label]
     ranked = sorted(range(len(scores)), key=lambda i: -scores[i])
     return [{"label": _name(labels, i), "score": scores[i]} for i in ranked if scores[i] > 0.5]
 
