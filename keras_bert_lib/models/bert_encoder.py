@@ -335,11 +335,13 @@ class BertEncoder(PretrainedModel):
 
     def _set_trainable(self):
         """Sets what is trained, and returns how many parameters that are."""
+        frozen = self._frozen or {"num_layers": 0, "embeddings": False}
+        # To set what is set already does nothing in Keras: so all off, and then some on.
+        self.trainable = False
         self.trainable = True
-        if self._frozen is not None:
-            self.embeddings.trainable = not self._frozen["embeddings"]
-            for block in self.blocks[: self._frozen["num_layers"]]:
-                block.trainable = False
+        self.embeddings.trainable = not frozen["embeddings"]
+        for block in self.blocks[: frozen["num_layers"]]:
+            block.trainable = False
         if self._lora is not None:
             for layer in (self.embeddings, *self.blocks, self.final_norm):
                 for variable in [] if layer is None else layer.weights:

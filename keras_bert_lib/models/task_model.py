@@ -81,7 +81,7 @@ class TaskModel(PretrainedModel):
             loss_weights: as in `keras.Model.compile`.
             metrics: as in `keras.Model.compile`; `"auto"` are those that the class describes.
             label_smoothing: float from 0 to below 1, for the `"auto"` loss of labels: how much of
-                each label all classes get. See `SmoothedCrossEntropy` in `keras_bert_lib.models`.
+                each label all classes share.
             adversarial: `kbl.training.FGM`, `kbl.training.FreeLB` or None: whether each batch is
                 learned with moved word embeddings too.
             **kwargs: other arguments of `keras.Model.compile`.

@@ -147,9 +147,8 @@ class BestCheckpoint(keras.callbacks.Callback):
             write(temporary)
             os.replace(temporary, path)
         except OSError as error:
-            raise OSError(
-                error.errno, f"Could not save the best epoch ({error.strerror})", path
-            ) from error
+            reason = os.strerror(error.errno) if error.errno else error  # h5py's are many lines
+            raise OSError(error.errno, f"Could not save the best epoch ({reason})", path) from error
         finally:
             if os.path.exists(temporary):
                 os.remove(temporary)
