@@ -24,7 +24,8 @@ INSTALL_REQUIRES = [
     "tokenizers>=0.22,<0.24",  # learns vocabularies; nothing exported needs it
     "flatbuffers>=24.3.25",  # reads and writes TFLite files; TensorFlow needs it too
     "pyyaml>=6,<7",  # reads the params.yaml of Model Garden; huggingface_hub needs it too
-    "scikit-learn>=1.5,<2",  # metrics; brings scipy, for correlations
+    "scikit-learn>=1.5,<2",  # metrics
+    "scipy>=1.11,<2",  # correlations; scikit-learn needs it too
     "seqeval>=1.2.2,<2",  # F1 of named entities as CoNLL counts it
 ]
 

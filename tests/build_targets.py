@@ -13,7 +13,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 # Labels of packages whose import has another name than the package.
-DISTRIBUTIONS = {"absl": "absl_py", "google": "protobuf", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "absl": "absl_py",
+    "google": "protobuf",
+    "sklearn": "scikit_learn",
+    "yaml": "pyyaml",
+}
 # What the tests compare with where it is installed; under Bazel it is not, and they skip.
 OPTIONAL = {
     "apache_beam",
