@@ -5,6 +5,7 @@ import tempfile
 
 import keras
 import numpy as np
+import pytest
 from absl.testing import parameterized
 
 import keras_bert_lib as kbl
@@ -35,6 +36,7 @@ def changed(model, before):
 
 
 class FreezingTest(parameterized.TestCase):
+    @pytest.mark.slow
     def test_frozen_layers_stay(self):
         model = classifier()
         # 16 * 48 + 48 + 16 * 16 + 16 + 2 * (16 * 24) + 24 + 16 + 4 * 16 of a block, and the pooler
@@ -55,6 +57,7 @@ class FreezingTest(parameterized.TestCase):
         self.assertEqual(encoder.freeze(0), everything - embeddings)
         self.assertEqual(encoder.freeze(0, embeddings=False), everything)
 
+    @pytest.mark.slow
     def test_frozen_model_goes_on_from_its_file(self):
         self.check_goes_on(lambda encoder: encoder.freeze(1))
 
@@ -80,6 +83,7 @@ class FreezingTest(parameterized.TestCase):
         ("attention", 2 * 4 * (16 + 48) + 16 * 16 + 16),
         ("all", 2 * 4 * (16 + 48 + 16 + 16 + 2 * (16 + 24)) + 16 * 16 + 16),
     )
+    @pytest.mark.slow
     def test_lora_trains_little(self, targets, parameters):
         model = classifier()
         logits = model.predict(X, verbose=0)
@@ -92,6 +96,7 @@ class FreezingTest(parameterized.TestCase):
         heads = {"pooler/dense/kernel", "pooler/dense/bias", "classifier/kernel", "classifier/bias"}
         self.assertEqual(changed(model, before), heads | {n for n in names if "lora_" in n})
 
+    @pytest.mark.slow
     def test_merged_model_gives_the_same_answers(self):
         model = classifier()
         model.encoder.enable_lora(4, alpha=8, targets="all")
@@ -117,6 +122,18 @@ class FreezingTest(parameterized.TestCase):
         train(model)  # all of it
         model.encoder.enable_lora(2)  # and once more
 
+    def test_merging_changes_no_answer_and_trains_all(self):
+        model = classifier()
+        everything = names_of(model.trainable_variables)
+        model.encoder.enable_lora(4, alpha=8)
+        for dense in model.encoder._lora_layers():
+            dense.lora_kernel_b.assign(np.full(dense.lora_kernel_b.shape, 0.1))
+        logits = np.asarray(model(X))
+        self.assertGreater(np.abs(logits - np.asarray(classifier()(X))).max(), 0.05)
+        model.encoder.merge_lora()
+        np.testing.assert_allclose(model(X), logits, atol=1e-5)
+        self.assertEqual(names_of(model.trainable_variables), everything)
+
     def test_plain_weights_load_into_a_model_with_lora(self):
         model, plain = classifier(), classifier()
         path = f"{tempfile.mkdtemp()}/base.weights.h5"
@@ -128,6 +145,7 @@ class FreezingTest(parameterized.TestCase):
         np.testing.assert_array_equal(model.predict(X, verbose=0), plain.predict(X, verbose=0))
 
     @parameterized.parameters(False, True)
+    @pytest.mark.slow
     def test_exports_of_a_lora_model(self, merged):
         model = make_model("label")
         model.encoder.enable_lora(3)

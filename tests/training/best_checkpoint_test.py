@@ -90,7 +90,7 @@ def test_trains_anew_where_a_file_is_there(tmp_path):
 
 
 # In the middle of an epoch and at its first batch, and twice at the last one.
-@pytest.mark.parametrize("broken_at", [[3, 8], [7, 14]])
+@pytest.mark.parametrize("broken_at", [[3, 8], pytest.param([7, 14], marks=pytest.mark.slow)])
 def test_resumed_training_ends_the_same(tmp_path, broken_at):
     unbroken_model = make_model()
     unbroken = BestCheckpoint(tmp_path / "unbroken.weights.h5", "val_accuracy", patience=2)

@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
-from keras_bert_lib.training import WarmupLinearDecay
+from keras_bert_lib.training import WarmupConstant, WarmupCosineDecay, WarmupLinearDecay
 
 
 class WarmupLinearDecayTest(parameterized.TestCase):
@@ -28,15 +28,22 @@ class WarmupLinearDecayTest(parameterized.TestCase):
     @pytest.mark.parity
     def test_equals_transformers(self, total_steps, warmup_steps):
         import torch
-        from transformers import get_linear_schedule_with_warmup
+        from transformers import get_scheduler
 
-        optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-5)
-        theirs = get_linear_schedule_with_warmup(optimizer, warmup_steps, total_steps)
-        ours = WarmupLinearDecay(3e-5, total_steps, warmup_steps)
-        for step in range(total_steps + 3):
-            np.testing.assert_allclose(ours(step), theirs.get_last_lr()[0], rtol=1e-6, atol=1e-12)
-            optimizer.step()
-            theirs.step()
+        for name, schedule in (
+            ("linear", WarmupLinearDecay),
+            ("cosine", WarmupCosineDecay),
+            ("constant_with_warmup", WarmupConstant),
+        ):
+            optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=3e-5)
+            theirs = get_scheduler(name, optimizer, warmup_steps, total_steps)
+            ours = schedule(3e-5, total_steps, warmup_steps)
+            # From its end on the cosine of transformers rises again.
+            for step in range(total_steps + (0 if name == "cosine" else 3)):
+                expected = theirs.get_last_lr()[0]
+                np.testing.assert_allclose(ours(step), expected, rtol=1e-5, atol=1e-11)
+                optimizer.step()
+                theirs.step()
 
     def test_serialization(self):
         schedule = WarmupLinearDecay(0.1, total_steps=100, warmup_steps=10)
