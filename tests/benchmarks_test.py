@@ -1,8 +1,9 @@
-import importlib
 import json
 import os
+import runpy
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -326,9 +327,8 @@ def test_finetune_adversarial(finetune_arguments):
 
 
 @pytest.fixture
-def finetune_tasks(monkeypatch):
-    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
-    return importlib.import_module("finetune_tasks")
+def finetune_tasks():
+    return types.SimpleNamespace(**runpy.run_path(str(ROOT / "benchmarks/finetune_tasks.py")))
 
 
 def test_scores_of_finetune(finetune_tasks):
