@@ -114,11 +114,12 @@ class TaskModel(PretrainedModel):
         self.adversarial = adversarial
         super().compile(optimizer, loss, loss_weights, metrics, **kwargs)
 
-    def train_step(self, data):
+    def train_step(self, *args):
         """Trains on a batch, as `compile` said."""
+        # The arguments are the backend's: JAX has a state before the batch.
         if self.adversarial is None:
-            return super().train_step(data)
-        return adversarial_step(self, data)
+            return super().train_step(*args)
+        return adversarial_step(self, *args)
 
     def get_compile_config(self):
         """Returns what `compile_from_config` takes."""
