@@ -57,9 +57,8 @@ def check(found, expected):
             np.testing.assert_allclose(a, b, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name != "tagger")) for name in TASKS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TASKS)
 def test_task_from_file_to_file(tmp_path, name):
     task = TASKS[name]
     train, held_out = (task.read(write_task(tmp_path, name, n, n)) for n in (160, 40))

@@ -138,6 +138,7 @@ class EmbeddingLossesTest(parameterized.TestCase):
         np.testing.assert_allclose(losses[0], expected, rtol=0.1)
         assert losses[-1] < 0.5 * losses[0]
 
+    @pytest.mark.slow
     def test_two_devices_learn_from_the_texts_of_each(self):
         x = pairs(8)
         halves = [

@@ -154,6 +154,7 @@ def test_mirrored_strategy(tmp_path):
     assert_same(fit(model(), Resume(tmp_path / "state.npz", 4)), unbroken, 17)
 
 
+@pytest.mark.slow
 def test_pretrainer_with_loss_scaling(tmp_path):
     keras.config.set_dtype_policy("mixed_float16")
     rng = np.random.RandomState(0)
