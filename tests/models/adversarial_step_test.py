@@ -192,6 +192,7 @@ class AdversarialStepTest(parameterized.TestCase):
         self.assertLess(losses[0][-1], losses[0][0] - 0.1)
         np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
 
+    @pytest.mark.slow
     def test_recipes_together_in_mixed_float16(self):
         self.check_recipes_together("mixed_float16", "LossScaleOptimizer")
 

@@ -61,6 +61,7 @@ class FreezingTest(parameterized.TestCase):
     def test_frozen_model_goes_on_from_its_file(self):
         self.check_goes_on(lambda encoder: encoder.freeze(1))
 
+    @pytest.mark.slow
     def test_lora_model_goes_on_from_its_file(self):
         self.check_goes_on(lambda encoder: encoder.enable_lora(3, alpha=6, targets="all"))
 

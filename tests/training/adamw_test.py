@@ -237,6 +237,7 @@ class AdamWTest(parameterized.TestCase):
             np.testing.assert_allclose(accumulated, expected, rtol=0, atol=1e-6)
 
     @pytest.mark.slow
+    @pytest.mark.slow
     def test_accumulation_goes_on_in_the_next_epoch_and_after_saving(self):
         # 5 batches an epoch, 2 an update: the fifth waits for the sixth.
         def optimizer():
