@@ -38,8 +38,8 @@ class SmoothedCrossEntropyTest(parameterized.TestCase):
         loss = SmoothedCrossEntropy(0.1, -100)(np.full([2, 3], -100), LOGITS[:2, :3])
         self.assertEqual(float(loss), 0.0)
 
-    @pytest.mark.parity
     @parameterized.parameters(0.0, 0.1, 0.5)
+    @pytest.mark.parity
     def test_equals_torch(self, label_smoothing):
         import torch
 
