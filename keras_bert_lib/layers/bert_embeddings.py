@@ -32,6 +32,7 @@ class BertEmbeddings(keras.layers.Layer):
         training: bool, whether dropout is on.
         perturb: function or None. It takes the token embeddings, float32
             `[batch, seq, hidden_size]`, and returns what is used in their place.
+        position_ids: int32 `[batch, seq]`; None counts each row from 0 on.
 
     Returns:
         Float `[batch, seq, hidden_size]`.
@@ -116,7 +117,7 @@ class BertEmbeddings(keras.layers.Layer):
         )
         self.layer_norm.build((*input_shape, self.hidden_size))
 
-    def call(self, token_ids, segment_ids=None, training=None, perturb=None):
+    def call(self, token_ids, segment_ids=None, training=None, perturb=None, position_ids=None):
         """Returns the embeddings `[b, s, h]`."""
         if token_ids.shape[1] is not None and token_ids.shape[1] > self.max_position_embeddings:
             raise ValueError(
@@ -124,8 +125,11 @@ class BertEmbeddings(keras.layers.Layer):
                 "are embeddings for. Truncate the text, or raise `max_position_embeddings`. "
                 f"Received: token_ids.shape={tuple(token_ids.shape)}"
             )
-        seq = ops.shape(token_ids)[1]
-        positions = ops.convert_to_tensor(self.position_embedding)[:seq]  # [s, h]
+        if position_ids is None:
+            seq = ops.shape(token_ids)[1]
+            positions = ops.convert_to_tensor(self.position_embedding)[:seq]  # [s, h]
+        else:
+            positions = lookup(self.position_embedding, position_ids)  # [b, s, h]
         x = lookup(self.token_embedding, token_ids)  # [b, s, h]
         if perturb is not None:
             x = perturb(x)

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_bert_lib.layers.activations import get_activation
+from keras_bert_lib.layers.gather_positions import gather_positions
 from keras_bert_lib.layers.initializers import normal
 from keras_bert_lib.layers.shapes import leading_dims
 
@@ -104,11 +105,3 @@ class MaskedLMHead(keras.layers.Layer):
             "layer_norm_eps": self.layer_norm_eps,
             "initializer_range": self.initializer_range,
         }
-
-
-def gather_positions(x, positions):
-    """Returns the rows of `x` `[b, s, h]` at `positions` `[b, p]`, as `[b, p, h]`."""
-    batch, seq, hidden = ops.shape(x)[0], ops.shape(x)[1], x.shape[-1]
-    # In the flat [b * s, h], row r of the batch starts at r * s.
-    starts = ops.expand_dims(ops.arange(batch, dtype="int32") * seq, 1)  # [b, 1]
-    return ops.take(ops.reshape(x, (-1, hidden)), ops.cast(positions, "int32") + starts, axis=0)

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from keras_bert_lib.layers.gather_positions import gather_positions
 from keras_bert_lib.layers.initializers import normal
 from keras_bert_lib.layers.shapes import leading_dims
 
@@ -17,9 +18,11 @@ class Pooler(keras.layers.Layer):
 
     Call arguments:
         sequence_output: float `[batch, seq, hidden]`.
+        cls_positions: int32 `[batch, examples]`, where the `[CLS]` of each example stands in rows
+            that hold several; None: one example a row, from its first token on.
 
     Returns:
-        Float `[batch, hidden]`.
+        Float `[batch, hidden]`, or `[batch, examples, hidden]` with `cls_positions`.
 
     Example:
         ```python
@@ -48,8 +51,10 @@ class Pooler(keras.layers.Layer):
         )
         self.dense.build((input_shape[0], input_shape[-1]))
 
-    def call(self, sequence_output):
-        """Returns the pooled output `[b, h]`."""
+    def call(self, sequence_output, cls_positions=None):
+        """Returns the pooled output `[b, h]`, or `[b, e, h]` of packed rows."""
+        if cls_positions is not None:
+            return self.dense(gather_positions(sequence_output, cls_positions))
         # A slice and a reshape, for XNNPACK has no slice that drops a dimension: where there is one
         # a TFLite file falls apart into two parts. A batch of one is to stay one in its shapes.
         batch, _ = leading_dims(sequence_output)

@@ -34,6 +34,9 @@ class SelfAttention(keras.layers.Layer):
         return_attention: bool, whether to return the attention probabilities too.
         token_rows: `TokenRows` of the mask, or None. With them `inputs` and outputs are the tokens
             end to end, `[tokens, hidden]`.
+        example_ids: int32 `[batch, seq]`, of rows that hold several examples: tokens attend only
+            to those of the same number, and padding has a number of its own, so that
+            `padding_mask` says nothing more. None: one example a row.
 
     Returns:
         Float `[batch, seq, hidden]`; with `return_attention`, the pair of it and of the
@@ -95,6 +98,7 @@ class SelfAttention(keras.layers.Layer):
         training=None,
         return_attention=False,
         token_rows=None,
+        example_ids=None,
     ):
         """Returns the attended inputs `[b, s, h]`, and the probabilities on request."""
         batch, seq = leading_dims(inputs if token_rows is None else token_rows.rows)
@@ -112,7 +116,11 @@ class SelfAttention(keras.layers.Layer):
         value = ops.transpose(ops.reshape(value, heads), (0, 2, 1, 3))  # [b, n, s, d]
 
         scores = ops.cast(ops.matmul(query, key), "float32")  # [b, n, s, s]
-        if padding_mask is not None:
+        if example_ids is not None:
+            ids = ops.expand_dims(example_ids, 1)  # [b, 1, s]
+            is_other = ops.not_equal(ops.expand_dims(ids, 3), ops.expand_dims(ids, 2))
+            scores = scores + ops.cast(is_other, "float32") * MASKED_SCORE  # [b, 1, s, s] added
+        elif padding_mask is not None:
             padding = 1.0 - ops.cast(padding_mask, "float32")
             padding = ops.expand_dims(ops.expand_dims(padding, 1), 1)  # [b, 1, 1, s]
             scores = scores + padding * MASKED_SCORE

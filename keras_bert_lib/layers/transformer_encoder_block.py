@@ -37,6 +37,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
         return_attention: bool, whether to return the attention probabilities too.
         token_rows: `TokenRows` of the mask, or None. With them `inputs` and outputs are the tokens
             end to end, `[tokens, hidden]`.
+        example_ids: int32 `[batch, seq]` or None, as in `SelfAttention`.
 
     Returns:
         Float `[batch, seq, hidden]`; with `return_attention`, the pair of it and of the
@@ -122,6 +123,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
         training=None,
         return_attention=False,
         token_rows=None,
+        example_ids=None,
     ):
         """Returns the block's output `[b, s, h]`, and the attention probabilities on request."""
 
@@ -135,6 +137,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
             training=training,
             return_attention=True,
             token_rows=token_rows,
+            example_ids=example_ids,
         )
         x = inputs + self.dropout_layer(x, training=training)
         if not self.norm_first:

@@ -38,15 +38,20 @@ class BertEncoder(PretrainedModel):
     Call arguments:
         inputs: dict of int32 tensors, `token_ids` `[batch, seq]`, and, both optional,
             `segment_ids` `[batch, seq]` (none: all tokens in segment 0) and `padding_mask`
-            `[batch, seq]` (1 for tokens, 0 for padding; none: no padding). Other keys are
-            ignored.
+            `[batch, seq]` (1 for tokens, 0 for padding; none: no padding). Rows that hold several
+            examples, packed end to end, have three keys more: `example_ids` `[batch, seq]` (1 for
+            the tokens of the first example of a row, 2 for those of the second, ... and 0 for
+            padding: tokens attend only to their own example), `position_ids` `[batch, seq]` (from
+            0 on in each example) and, for the pooler, `cls_positions` `[batch, examples]` (where
+            each example starts; any position where a row has fewer). Other keys are ignored.
         training: bool, whether dropout is on.
 
     Returns:
         Dict with `sequence_output` `[batch, seq, hidden]` and, where there is a pooler,
-        `pooled_output` `[batch, hidden]`. On request `hidden_states`, a tuple of `num_layers + 1`
-        tensors `[batch, seq, hidden]` whose first is the embeddings, and `attentions`, a tuple of
-        `num_layers` tensors `[batch, heads, seq, seq]`.
+        `pooled_output` `[batch, hidden]` (`[batch, examples, hidden]` with `cls_positions`). On
+        request `hidden_states`, a tuple of `num_layers + 1` tensors `[batch, seq, hidden]` whose
+        first is the embeddings, and `attentions`, a tuple of `num_layers` tensors
+        `[batch, heads, seq, seq]`.
 
     Example:
         ```python
@@ -152,6 +157,7 @@ class BertEncoder(PretrainedModel):
             inputs.get("segment_ids"),
             training=training,
             perturb=perturb and functools.partial(perturb, padding_mask=padding_mask),
+            position_ids=inputs.get("position_ids"),
         )
         token_rows = None
         if self._skips_padding and padding_mask is not None:
@@ -166,6 +172,7 @@ class BertEncoder(PretrainedModel):
                 training=training,
                 return_attention=True,
                 token_rows=token_rows,
+                example_ids=inputs.get("example_ids"),
             )
             hidden_states.append(x)
             attentions.append(attention)
@@ -177,7 +184,7 @@ class BertEncoder(PretrainedModel):
             x = hidden_states[-1]
         outputs = {"sequence_output": x}
         if self.pooler is not None:
-            outputs["pooled_output"] = self.pooler(x)
+            outputs["pooled_output"] = self.pooler(x, inputs.get("cls_positions"))
         if self.output_hidden_states:
             outputs["hidden_states"] = tuple(hidden_states)
         if self.output_attentions:

@@ -33,11 +33,17 @@ class BertPretrainer(PretrainedModel):
     Training batches are one dict with more keys, and no `y`: `masked_ids`, int32
     `[batch, predictions]`, the pieces that were masked; `masked_weights`, float32
     `[batch, predictions]`, 1 for them and 0 for padding; `next_sentence_labels`, int32 `[batch]`,
-    0 where the second segment is the real next one, 1 where it is not.
+    0 where the second segment is the real next one, 1 where it is not. Without these labels the
+    masked pieces are all that is learned, and there is no `nsp_loss` and `nsp_accuracy`.
+
+    Rows may hold several examples, with the keys that `BertEncoder` takes for them. Then
+    `next_sentence_labels` are `[batch, examples]`, and `next_sentence_weights`, float32
+    `[batch, examples]`, are 1 where there is an example. The loss is that of the same examples in
+    rows of their own.
 
     Returns:
         Dict with the float32 logits `mlm_logits` `[batch, predictions, vocab_size]` and
-        `nsp_logits` `[batch, 2]`.
+        `nsp_logits` `[batch, 2]`, or `[batch, examples, 2]` of packed rows.
 
     Example:
         ```python
@@ -78,6 +84,7 @@ class BertPretrainer(PretrainedModel):
         self.nsp_loss = keras.metrics.Mean(name="nsp_loss")
         self.mlm_accuracy = keras.metrics.Mean(name="mlm_accuracy")
         self.nsp_accuracy = keras.metrics.Mean(name="nsp_accuracy")
+        self._has_next_sentences = True  # of the batches that were seen last
         self.build()
 
     def build(self, input_shape=None):
@@ -101,17 +108,28 @@ class BertPretrainer(PretrainedModel):
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):
         """Returns the loss of a batch and updates the metrics; see the class."""
         weights = ops.cast(x["masked_weights"], "float32")  # [b, p]
-        mlm_losses = cross_entropy(x["masked_ids"], y_pred["mlm_logits"])  # [b, p]
-        nsp_losses = cross_entropy(x["next_sentence_labels"], y_pred["nsp_logits"])  # [b]
-        self.mlm_loss.update_state(mlm_losses, weights)
-        self.nsp_loss.update_state(nsp_losses)
+        losses = cross_entropy(x["masked_ids"], y_pred["mlm_logits"])  # [b, p]
+        self.mlm_loss.update_state(losses, weights)
         self.mlm_accuracy.update_state(hits(x["masked_ids"], y_pred["mlm_logits"]), weights)
-        self.nsp_accuracy.update_state(hits(x["next_sentence_labels"], y_pred["nsp_logits"]))
+        loss = mean_over_replicas(losses, weights)  # a batch may have nothing masked in it
+        self._has_next_sentences = "next_sentence_labels" in x
+        if self._has_next_sentences:
+            labels, logits = x["next_sentence_labels"], y_pred["nsp_logits"]
+            losses = cross_entropy(labels, logits)  # [b], or [b, e] of packed rows
+            weights = ops.cast(x.get("next_sentence_weights", ops.ones_like(losses)), "float32")
+            self.nsp_loss.update_state(losses, weights)
+            self.nsp_accuracy.update_state(hits(labels, logits), weights)
+            loss = loss + mean_over_replicas(losses, weights)
         if self._compile_loss is not None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        # A batch may have nothing masked in it.
-        mlm_loss = mean_over_replicas(mlm_losses, weights)
-        return mlm_loss + mean_over_replicas(nsp_losses, ops.ones_like(nsp_losses))
+        return loss
+
+    def get_metrics_result(self):
+        """Returns the values of the metrics; those of next sentences where there are any."""
+        results = super().get_metrics_result()
+        if not self._has_next_sentences:
+            results = {name: x for name, x in results.items() if not name.startswith("nsp_")}
+        return results
 
     def get_config(self):
         """Returns the arguments of the constructor."""

@@ -2,7 +2,7 @@ import numpy as np
 from absl.testing import parameterized
 
 from keras_bert_lib.layers import MaskedLMHead
-from keras_bert_lib.layers.masked_lm_head import gather_positions
+from keras_bert_lib.layers.gather_positions import gather_positions
 from tests.layers.layer_test_case import LayerTestCase
 
 RNG = np.random.default_rng(0)

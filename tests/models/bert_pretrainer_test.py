@@ -3,12 +3,18 @@ import tempfile
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 
 from keras_bert_lib.models import BertEncoder, BertPretrainer
 from keras_bert_lib.training import create_strategy
-from tests.models.small_models import pretraining_batch, small_config, small_encoder
+from tests.models.small_models import (
+    packed_batch,
+    pretraining_batch,
+    small_config,
+    small_encoder,
+)
 
 METRICS = {"loss", "mlm_loss", "nsp_loss", "mlm_accuracy", "nsp_accuracy"}
 
@@ -37,6 +43,10 @@ def expected_metrics(pretrainer, batch):
 
 def small_pretrainer(**changes):
     return BertPretrainer(small_encoder(**changes))
+
+
+def no_dropout():
+    return {"hidden_dropout": 0.0, "attention_dropout": 0.0}
 
 
 class BertPretrainerTest(parameterized.TestCase):
@@ -74,6 +84,62 @@ class BertPretrainerTest(parameterized.TestCase):
         expected = expected_metrics(pretrainer, batch)
         del expected["loss"]  # Keras' own: the mean over batches
         self.assert_metrics(metrics, expected)
+
+    @parameterized.product(
+        norm_first=[False, True], position_embedding_type=["learned", "sinusoidal"]
+    )
+    def test_packed_examples_learn_as_alone(self, **changes):
+        batch = pretraining_batch(batch=9)
+        packed = packed_batch(batch)
+        self.assertLess(len(packed["token_ids"]), 5)
+        pretrainer = small_pretrainer(
+            max_position_embeddings=32, initializer_range=0.3, **no_dropout(), **changes
+        )
+        pretrainer.compile("sgd")
+
+        def evaluate(batch):
+            with tf.GradientTape() as tape:
+                loss = pretrainer.compute_loss(x=batch, y_pred=pretrainer(batch, training=True))
+            gradients = tape.gradient(loss, pretrainer.trainable_weights)
+            options = {"batch_size": len(batch["token_ids"]), "return_dict": True, "verbose": 0}
+            return loss, gradients, pretrainer.evaluate(batch, **options)
+
+        loss, gradients, metrics = evaluate(batch)
+        packed_loss, packed_gradients, packed_metrics = evaluate(packed)
+        np.testing.assert_allclose(packed_loss, loss, rtol=1e-5)
+        for weight, one, other in zip(pretrainer.trainable_weights, packed_gradients, gradients):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-5, err_msg=weight.path)
+        self.assert_metrics(packed_metrics, metrics)
+
+    @pytest.mark.slow
+    def test_packed_rows_under_two_replicas(self):
+        packed = packed_batch(pretraining_batch(batch=32))
+        # Half of a batch must differ from the other in its number of examples.
+        order = np.argsort(packed["next_sentence_weights"].sum(-1))[[0, 1, -1, -2]]
+        packed = {name: x[order] for name, x in packed.items()}
+        config = small_config(num_layers=1, max_position_embeddings=32, **no_dropout())
+        weights = BertPretrainer(BertEncoder(config)).get_weights()
+        losses = []
+        for name in ("one_device", "mirrored"):
+            with create_strategy(name).scope():
+                pretrainer = BertPretrainer(BertEncoder(config))
+                pretrainer.set_weights(weights)
+                pretrainer.compile(keras.optimizers.Adam(1e-2))
+            dataset = tf.data.Dataset.from_tensor_slices(packed).batch(4)
+            losses.append(pretrainer.fit(dataset, epochs=3, verbose=0).history["loss"])
+        np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+
+    def test_without_next_sentences(self):
+        batch = pretraining_batch()
+        pretrainer = small_pretrainer(initializer_range=0.5)
+        pretrainer.compile("sgd")
+        expected = expected_metrics(pretrainer, batch)
+        del batch["next_sentence_labels"]
+        metrics = pretrainer.evaluate(batch, verbose=0, return_dict=True)
+        self.assertEqual(set(metrics), {"loss", "mlm_loss", "mlm_accuracy"})
+        np.testing.assert_allclose(metrics["loss"], expected["mlm_loss"], rtol=1e-5)
+        history = pretrainer.fit(batch, validation_data=batch, verbose=0).history
+        self.assertNotIn("val_nsp_loss", history)
 
     def test_a_batch_with_nothing_masked(self):
         batch = pretraining_batch()
