@@ -13,6 +13,7 @@ from keras_bert_lib.checkpoints.open_checkpoint import open_checkpoint
 from keras_bert_lib.checkpoints.tensor_names import weights_by_name
 from keras_bert_lib.layers.initializers import normal, without_drawing
 from keras_bert_lib.models.bert_config import BertConfig
+from keras_bert_lib.models.distributed_model import DistributedModel
 
 # Different heads, whose weights have the same names and may have the same shapes: class of
 # `transformers` -> ours.
@@ -23,7 +24,7 @@ _CLASSIFIERS = {
 }
 
 
-class PretrainedModel(keras.Model):
+class PretrainedModel(DistributedModel):
     """Base of the models: `save_pretrained`, `from_pretrained`, and exact `.keras` files.
 
     A subclass has a `config`, names the class of `transformers` that reads what it writes in
@@ -42,18 +43,20 @@ class PretrainedModel(keras.Model):
         """What is known of the model's training: a dict that JSON can hold, or None.
 
         `save_pretrained` keeps it in `config.json`, as "training", and model cards show it. Set it
-        to what you want to be known. Where nobody did, it is what `fit` measured in its last epoch.
+        to what you want to be known. Where nobody did, it is what `fit` measured in its last epoch,
+        or in the best one, where `BestCheckpoint` put that one's weights back.
         """
         record = getattr(self, "_training_record", None)
         history = getattr(self, "history", None)
         if record is None and isinstance(history, keras.callbacks.History) and history.epoch:
-            last = {name: values[-1] for name, values in history.history.items() if values}
-            last = {
-                name: float(value)
-                for name, value in last.items()
-                if np.ndim(value) == 0 and np.isfinite(value)  # what JSON can hold
-            }
-            return {"epochs": len(history.epoch), "last epoch": last}
+            record = {"epochs": history.epoch[-1] + 1}
+            best = getattr(history, "best_epoch", None)
+            if best is None:
+                return record | {"last epoch": _numbers(history.history, -1)}
+            measured = {}
+            if best in history.epoch:  # one before an interruption is not in this history
+                measured = _numbers(history.history, history.epoch.index(best))
+            return record | {"best epoch": {"epoch": best + 1} | measured}
         return None if record is None else json.loads(record)
 
     @training_record.setter
@@ -212,3 +215,13 @@ def read_tokenizer(checkpoint):
 def random_states(model):
     """Returns the variables that hold the seeds of all dropout layers, in order."""
     return [v for v in model.variables if v.path.endswith("seed_generator_state")]
+
+
+def _numbers(history, place):
+    """Returns what Keras' history has at a place of its lists, where JSON can hold it."""
+    found = {name: values[place] for name, values in history.items() if values[place:]}
+    return {
+        name: float(value)
+        for name, value in found.items()
+        if np.ndim(value) == 0 and np.isfinite(value)
+    }

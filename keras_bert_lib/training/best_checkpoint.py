@@ -124,6 +124,9 @@ class BestCheckpoint(keras.callbacks.Callback):
             self._values = self._read_values()
         if self._values:
             self.model.load_weights(self.path)
+            history = getattr(self.model, "history", None)
+            if history is not None:
+                history.best_epoch = self.best_epoch  # which `training_record` reads
 
     @property
     def _epochs_path(self):

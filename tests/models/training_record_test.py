@@ -37,6 +37,24 @@ def test_a_record_is_kept_in_the_directory(tmp_path):
     assert config["training"] == model.training_record
 
 
+def test_the_record_is_of_the_epoch_whose_weights_are_kept(tmp_path):
+    model = make_model("label")
+    model.compile("adam")
+    x, y = model.tokenizer(["a b", "c", "d"]), np.array([0, 2, 1])
+    scores = iter([0.25, 0.75, 0.5])
+    best = kbl.training.BestCheckpoint(
+        tmp_path / "best.weights.h5", "val_score", evaluate=lambda _: {"score": next(scores)}
+    )
+    history = model.fit(x, y, epochs=3, callbacks=[best], verbose=0).history
+    second = {name: values[1] for name, values in history.items()}
+    assert second["val_score"] == 0.75
+    assert model.training_record == {"epochs": 3, "best epoch": {"epoch": 2} | second}
+    # Another `fit` has another last epoch, and no best one.
+    history = model.fit(x, y, verbose=0).history
+    last = {name: values[0] for name, values in history.items()}
+    assert model.training_record == {"epochs": 1, "last epoch": last}
+
+
 def test_what_json_cannot_hold_is_left_out():
     model = make_model("label")
     model.history = keras.callbacks.History()
