@@ -48,7 +48,7 @@ def run(args):
     with native_logs.hidden(), artifact.reading(path):
         model = artifact.load_model(path) if kind == "model" else artifact.load_keras(path)
     task = tasks.of_model(model, args.file[0], args)
-    rows = task.read(args.file, labels=getattr(model, "labels", None))
+    rows = tasks.read(task, args.file, labels=getattr(model, "labels", None))
     evaluation = evaluate(model, rows, batch_size=args.batch_size)
     print(evaluation)
     if args.json:

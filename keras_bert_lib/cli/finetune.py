@@ -45,6 +45,9 @@ _LEARNING_RATES = ((1024, 2e-5), (768, 3e-5), (384, 1e-4), (256, 2e-4), (0, 5e-4
 # Where there are fewer examples than these in 3 epochs, there are more epochs, up to 20: few steps
 # leave the head half trained (Mosbach et al., 2020).
 _EXAMPLES_IN_ALL, _MOST_EPOCHS = 9000, 20
+# LoRA learns best at ten times the rate of full fine-tuning, whatever the rank (Schulman et al.,
+# 2025, "LoRA Without Regret").
+_LORA_FACTOR = 10
 _LEARNED_NOTHING = "Try a lower --learning-rate, more --epochs, or more examples."
 # Arguments that may change between an interrupted training and the one that goes on with it.
 _NOT_SETTINGS = {"command", "command_parser", "module", "output", "overwrite", "strategy"}
@@ -70,6 +73,8 @@ class Recipe:
     class_weights: str | None = None
     precision: str = "float32"
     strategy: str = "auto"
+    pooling: str | None = None
+    normalize: bool = True  # of no flag: as the pretrained model has it
 
 
 def add_arguments(parser):
@@ -120,7 +125,8 @@ def add_arguments(parser):
     recipe.add_argument(
         "--learning-rate",
         type=positive_float,
-        help="peak learning rate (default: by the model's size, 2e-5 for large to 5e-4 for tiny)",
+        help="peak learning rate (default: by the model's size, 2e-5 for large to 5e-4 for tiny; "
+        "with LoRA ten times that)",
     )
     recipe.add_argument(
         "--max-length",
@@ -179,7 +185,7 @@ def add_arguments(parser):
         "--lora-rank",
         type=positive_int,
         metavar="RANK",
-        help="train low-rank additions to the weights alone (LoRA): less memory",
+        help="train low-rank additions to the weights alone (LoRA), such as 8: less memory",
     )
     recipe.add_argument(
         "--adversarial",
@@ -198,6 +204,12 @@ def add_arguments(parser):
         "--class-weights",
         choices=("balanced",),
         help="let rare labels count as much as frequent ones",
+    )
+    recipe.add_argument(
+        "--pooling",
+        choices=("mean", "cls", "max"),
+        help="how vectors of tokens become one, for embeddings (default: as the model has it, or "
+        "mean)",
     )
     recipe.add_argument(
         "--precision",
@@ -236,9 +248,10 @@ def run(args):
     name = args.task or tasks.guess_task(args.train)
     task = tasks.TASKS[name].of_file(args.train, args)
     print(f"Task: {name}: {task}.")
-    train, held_out = task.read(args.train), None
+    check_recipes(task, args)
+    train, held_out = tasks.read(task, args.train), None
     if args.validation:
-        held_out = task.read(args.validation, labels=getattr(train, "labels", None))
+        held_out = tasks.read(task, args.validation, labels=getattr(train, "labels", None))
     elif args.hold_out:
         train, held_out = data.split(train, args.hold_out, seed=args.seed)
     count = len(held_out[0]) if held_out else 0
@@ -247,14 +260,19 @@ def run(args):
         print(f"Labels: {shortened(train.labels)}")
 
     # How to learn it.
-    recipe = Recipe(
-        **{field.name: getattr(args, field.name) for field in dataclasses.fields(Recipe)}
-    )
+    names = [field.name for field in dataclasses.fields(Recipe)]
+    recipe = Recipe(**{name: getattr(args, name) for name in names if hasattr(args, name)})
     recipe = completed(recipe, task, train, args.model)
+    is_higher = recipe.lora_rank and args.learning_rate is None
     print(
         f"Up to {recipe.epochs} epochs in batches of {recipe.batch_size}, learning rate "
-        f"{recipe.learning_rate:g}, {recipe.max_length} tokens at most."
+        f"{recipe.learning_rate:g}{' (ten times the usual, for LoRA)' if is_higher else ''}, "
+        f"{recipe.max_length} tokens at most."
     )
+    print_cut(task, train, recipe, args.model)
+    if "pooling" in task.recipes:
+        scaled = ", scaled to length 1" if recipe.normalize else ""
+        print(f"A text's vector is the {recipe.pooling} of its tokens' vectors{scaled}.")
     interrupted.write_json(settings, os.path.join(folder, "settings.json"))
 
     def train_once(seed):
@@ -315,6 +333,28 @@ def run(args):
     )
 
 
+def check_recipes(task, args):
+    """Raises where the arguments ask for a recipe that is not for the task."""
+    for name, what in tasks.RECIPES.items():
+        value = getattr(args, name)
+        if name not in task.recipes and value != args.command_parser.get_default(name):
+            flag = f"--{name.replace('_', '-')}"
+            raise ValueError(f"{flag} is for {what}. Leave it out. Received: {flag} {value}")
+
+
+def print_cut(task, rows, recipe, model):
+    """Prints how many texts are longer than what is read of them."""
+    from keras_bert_lib.text import BertTokenizer
+
+    cut = tasks.count_cut(task, rows, BertTokenizer.from_pretrained(model), recipe.max_length)
+    total = sum(len(texts) for texts, _ in task.cut_texts(rows))
+    if cut:
+        flags = "--max-length"
+        if "long_texts" in task.recipes:
+            flags += f" and --long-texts {recipe.long_texts}"
+        print(f"{cut:,} of {total:,} texts are longer, and are cut: see {flags}.")
+
+
 def completed(recipe, task, train, model):
     """Returns a recipe with what it leaves open filled in.
 
@@ -325,13 +365,15 @@ def completed(recipe, task, train, model):
         model: A model directory.
 
     Raises:
-        ValueError: If the model takes fewer tokens than the recipe says.
+        ValueError: If the model takes fewer tokens than the recipe says, or makes vectors of texts
+            in a way that this library does not.
     """
     from keras_bert_lib.checkpoints import open_checkpoint
     from keras_bert_lib.models import BertConfig
     from keras_bert_lib.text import BertTokenizer
 
-    config = BertConfig.from_huggingface(open_checkpoint(model).config)
+    checkpoint = open_checkpoint(model)
+    config = BertConfig.from_huggingface(checkpoint.config)
     positions = config.max_position_embeddings
     if recipe.max_length is not None and recipe.max_length > positions:
         raise ValueError(
@@ -343,18 +385,25 @@ def completed(recipe, task, train, model):
         epochs = min(max(math.ceil(_EXAMPLES_IN_ALL / len(train[0])), 3), _MOST_EPOCHS)
     # Few examples may take some epochs until anything is learned.
     patience = max(epochs // 3, 2) if recipe.patience is None else recipe.patience
-    learning_rate = recipe.learning_rate or next(
-        rate for width, rate in _LEARNING_RATES if config.hidden_size >= width
-    )
+    learning_rate = recipe.learning_rate
+    if learning_rate is None:
+        usual = next(rate for width, rate in _LEARNING_RATES if config.hidden_size >= width)
+        learning_rate = usual * (_LORA_FACTOR if recipe.lora_rank else 1)
     max_length = recipe.max_length
     if max_length is None:
         max_length = min(task.max_length(train, BertTokenizer.from_pretrained(model)), positions)
+    # An embedder goes on as it was trained before.
+    vectors = checkpoint.config.get("sentence_embedding", {})
+    if "pooling" in task.recipes and recipe.pooling is None and "unsupported" in vectors:
+        raise ValueError(f"Choose with --pooling what vectors are. {vectors['unsupported']}")
     return dataclasses.replace(
         recipe,
         epochs=epochs,
         learning_rate=learning_rate,
         max_length=max_length,
         patience=patience,
+        pooling=recipe.pooling or vectors.get("pooling", "mean"),
+        normalize=vectors.get("normalize", True),
     )
 
 

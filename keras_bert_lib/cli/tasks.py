@@ -34,6 +34,24 @@ _LABELS = ("label", "labels", "category", "class", "target", "sentiment", "inten
 _LABELS += ("score", "similarity", "rating", "stars", "language", "answer")
 _TOKENS, _TAGS = ("tokens", "words"), ("tags", "ner_tags", "labels", "label")
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+# Recipes that are not for all tasks, and what they are for.
+RECIPES = {
+    "problem_type": "text-classification",
+    "long_texts": "text-classification",
+    "class_weights": "texts with one label each",
+    "label_smoothing": "labels of texts or of words, and choices",
+    "pooling": "sentence-embedding",
+}
+
+# Which flag names the column that a task has in which field.
+_FLAGS = {
+    "text_column": "--text-column",
+    "text_pair_column": "--text-pair-column",
+    "choices_column": "--text-pair-column",
+    "label_column": "--label-column",
+    "answer_column": "--label-column",
+    "score_column": "--label-column",
+}
 # So many labels tell what kind they are of, and so many texts how long they are.
 _LOOKED_AT = 10_000
 _TOKENIZED = 1000
@@ -79,7 +97,8 @@ def guess_task(path):
 
 # Each task says what a user calls its examples (`noun`), the loss to train by, the metric that
 # tells how good a model is, what `keras-bert predict` is asked, and whether the encoder needs its
-# pooler; and how its columns are found, files read, models and batches made.
+# pooler; and how its columns are found, files read, models and batches made. `recipes` are those
+# of `RECIPES` that it takes, `cut_texts` the texts, with their pairs, that are cut if too long.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,6 +119,16 @@ class TextClassification:
         """The metric of an evaluation that tells how good a model is."""
         metrics = {"single-label": "accuracy", "multi-label": "micro_f1", "regression": "spearman"}
         return metrics[self.problem_type]
+
+    @property
+    def recipes(self):
+        """Those of `RECIPES` that there are for the labels."""
+        recipes = {
+            "single-label": ("class_weights", "label_smoothing"),
+            "multi-label": ("label_smoothing",),
+            "regression": (),
+        }
+        return ("problem_type", "long_texts", *recipes[self.problem_type])
 
     @property
     def asked(self):
@@ -144,10 +173,13 @@ class TextClassification:
 
     def max_length(self, rows, tokenizer):
         """The most tokens that are read of a text where the user does not say."""
-        texts = rows.texts[:: len(rows.texts) // _TOKENIZED + 1]
-        pairs = rows.text_pairs and rows.text_pairs[:: len(rows.texts) // _TOKENIZED + 1]
-        mask = tokenizer(texts, pairs, max_length=129)["padding_mask"].numpy()
-        return 256 if (mask.sum(axis=-1) > 128).mean() > 0.05 else 128
+        some = slice(None, None, len(rows.texts) // _TOKENIZED + 1)
+        texts = (rows.texts[some], rows.text_pairs and rows.text_pairs[some])
+        return 256 if _is_cut(*texts, tokenizer, 128).mean() > 0.05 else 128
+
+    def cut_texts(self, rows):
+        """Returns a list of `(texts, text_pairs)`."""
+        return [(rows.texts, rows.text_pairs)]
 
     def make_model(self, encoder, tokenizer, rows, recipe):
         """Returns a model for labels as those of `rows`."""
@@ -190,6 +222,7 @@ class TokenClassification:
     metric = "f1"
     asked = '"your text"'
     use_pooler = False
+    recipes = ("label_smoothing",)
 
     @classmethod
     def of_file(cls, path, args):
@@ -214,6 +247,10 @@ class TokenClassification:
     def max_length(self, rows, tokenizer):
         """The most tokens that are read at once where the user does not say."""
         return 128
+
+    def cut_texts(self, rows):
+        """Returns no texts: long ones are read in parts."""
+        return []
 
     def make_model(self, encoder, tokenizer, rows, recipe):
         """Returns a model for labels as those of `rows`."""
@@ -240,6 +277,7 @@ class QuestionAnswering:
     metric = "f1"
     asked = "--file questions-and-contexts.tsv"
     use_pooler = False
+    recipes = ()
 
     @classmethod
     def of_file(cls, path, args):
@@ -266,6 +304,10 @@ class QuestionAnswering:
     def max_length(self, rows, tokenizer):
         """The most tokens of a question and its context, or a part of it, that are read at once."""
         return 384
+
+    def cut_texts(self, rows):
+        """Returns no texts: long ones are read in windows."""
+        return []
 
     def make_model(self, encoder, tokenizer, rows, recipe):
         """Returns a model, for questions that may have no answer where some of `rows` have none."""
@@ -297,6 +339,7 @@ class MultipleChoice:
     metric = "accuracy"
     asked = "--file texts-and-choices.tsv"
     use_pooler = True
+    recipes = ("label_smoothing",)
 
     @classmethod
     def of_file(cls, path, args):
@@ -327,6 +370,10 @@ class MultipleChoice:
         """The most tokens that are read of a text and a choice where the user does not say."""
         return 128
 
+    def cut_texts(self, rows):
+        """Returns a list of `(texts, text_pairs)`."""
+        return [(rows.texts, list(choices)) for choices in zip(*rows.choices)]
+
     def make_model(self, encoder, tokenizer, rows, recipe):
         """Returns a model."""
         from keras_bert_lib.models import BertMultipleChoice
@@ -353,6 +400,7 @@ class SentenceEmbedding:
     noun = "pairs"
     asked = '"your text" --json'
     use_pooler = False
+    recipes = ("pooling",)
 
     @property
     def loss(self):
@@ -401,17 +449,53 @@ class SentenceEmbedding:
         """The most tokens that are read of a text where the user does not say."""
         return 128
 
+    def cut_texts(self, rows):
+        """Returns a list of `(texts, text_pairs)`."""
+        texts = (rows.texts, rows.text_pairs, rows.negatives)
+        return [(column, None) for column in texts if column is not None]
+
     def make_model(self, encoder, tokenizer, rows, recipe):
         """Returns a model."""
         from keras_bert_lib.models import BertTextEmbedder
 
-        return BertTextEmbedder(encoder, tokenizer=tokenizer)
+        return BertTextEmbedder(
+            encoder, tokenizer=tokenizer, pooling=recipe.pooling, normalize=recipe.normalize
+        )
 
     def batches(self, rows, model, recipe, **options):
         """Returns the `tf.data.Dataset` for `fit`."""
         from keras_bert_lib.data import text_pairs
 
         return text_pairs(rows, model.tokenizer, **options)
+
+
+def read(task, path, labels=None):
+    """Reads examples by a task, whose labels are `labels` where these are given.
+
+    Args:
+        task: One of `TASKS`, for a file.
+        path: That file, or another one with the same columns; or a list of them.
+        labels: List of str, or None.
+
+    Raises:
+        ValueError: If a column is not there; the message names the flag that tells which it is.
+    """
+    from keras_bert_lib.data.missing_column_error import MissingColumnError
+
+    try:
+        return task.read(path, labels=labels)
+    except MissingColumnError as error:
+        named = {field: getattr(task, field, None) for field in _FLAGS}
+        named = {field: x if isinstance(x, list) else [x] for field, x in named.items()}
+        flag = next((_FLAGS[field] for field in named if error.column in named[field]), None)
+        remedy = f"Name one that all files have with {flag}." if flag else "Rename the right one."
+        raise MissingColumnError(error.where, error.column, error.present, remedy) from None
+
+
+def count_cut(task, rows, tokenizer, max_length):
+    """Returns how many texts of a task's rows are longer than `max_length` tokens and are cut."""
+    texts = task.cut_texts(rows)
+    return sum(int(_is_cut(*columns, tokenizer, max_length).sum()) for columns in texts)
 
 
 def majority_accuracy(train, held_out):
@@ -459,6 +543,17 @@ def of_model(model, path, args):
             "`keras-bert finetune`."
         )
     return by_model[type(model)].of_file(path, args)
+
+
+def _is_cut(texts, text_pairs, tokenizer, max_length):
+    """Returns 1 for each text, or pair of texts, that is longer, and else 0, int32 `[n]`."""
+    from keras_bert_lib.data.length_batches import tokenize
+    from keras_bert_lib.text import packing
+
+    columns = [texts] if text_pairs is None else [texts, text_pairs]
+    lengths = [tokenize(tokenizer, column)[1] for column in columns]
+    pair_lengths = lengths[1] if text_pairs is not None else None
+    return packing.lay_out(lengths[0], pair_lengths, max_length).truncated.numpy()
 
 
 def _is_table(path):

@@ -10,6 +10,7 @@ import numpy as np
 from absl import logging
 
 from keras_bert_lib.data.files import expand_paths, is_json_lines, read_lines
+from keras_bert_lib.data.missing_column_error import MissingColumnError
 from keras_bert_lib.data.tables import (
     class_names,
     column_names,
@@ -229,8 +230,8 @@ def _conll_rows(path, token_column, label_column):
     for column in (token_column, label_column):
         if not -width <= column < width:
             raise ValueError(
-                f"{path} has {width} columns. Name one of them with `token_column` and "
-                f"`label_column`, from 0 on. Received: {column}"
+                f"{path} has {width} columns, numbered from 0 on. Name one of them by its number. "
+                f"Received: {column}"
             )
     start, words, tags = 1, [], []
     for number, line in itertools.chain(lines, [(0, "")]):
@@ -262,9 +263,6 @@ def _column_number(path, header, column, argument):
         return column
     header = [name.strip() for name in header]
     if column not in header:
-        names = ", ".join(f'"{name}"' for name in header)
-        raise ValueError(
-            f'{path} has no column "{column}" in its first line. Name the right one with '
-            f"`{argument}`, or its number from 0 on. Received columns: {names}"
-        )
+        remedy = f"Name one of its first line with `{argument}`, or give its number, from 0 on."
+        raise MissingColumnError(path, column, header, remedy)
     return header.index(column)

@@ -6,6 +6,7 @@ import os
 import tensorflow as tf
 
 from keras_bert_lib.data.files import expand_paths, is_json_lines, parse_json_object, read_lines
+from keras_bert_lib.data.missing_column_error import MissingColumnError
 
 # What the columns of labelled texts are called, for messages.
 _TEXT_ARGUMENTS = ("text_column", "text_pair_column", "label_column")
@@ -115,13 +116,9 @@ def check_columns(where, present, columns, arguments):
     """Raises where a column that is asked for is not among those that are there."""
     for column in columns:
         if column is not None and column not in present:
-            names = ", ".join(f'"{name}"' for name in present)
             asked = [f"`{name}`" for name in dict.fromkeys(arguments)]
             asked = " or ".join([", ".join(asked[:-1]), asked[-1]] if asked[1:] else asked)
-            raise ValueError(
-                f'{where} has no column "{column}". Name the right one with {asked}. '
-                f"Received columns: {names}"
-            )
+            raise MissingColumnError(where, column, present, f"Name the right one with {asked}.")
 
 
 # Each of these yields (where, dict of cells) row by row.

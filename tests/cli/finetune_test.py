@@ -10,7 +10,7 @@ import pytest
 
 import keras_bert_lib as kbl
 from keras_bert_lib import training
-from keras_bert_lib.cli import tasks
+from keras_bert_lib.cli import finetune, tasks
 from tests.integration.task_files import make_pretrained, write_task
 
 
@@ -45,6 +45,7 @@ def test_finetune_learns_saves_and_answers(run_command, tmp_path, pretrained):
     assert 'Task: text-classification: texts from column "review", labels from "verdict"' in out
     assert "216 texts to train on, 24 to measure on." in out
     assert "Labels: neg, pos" in out
+    assert "longer" not in out
     assert "accuracy                      1.0000" in out
     assert "Always answering the most frequent label has accuracy 0.6667." in out
     assert f"keras-bert predict {output}" in out
@@ -133,6 +134,67 @@ def test_recipes_are_followed(run_command, tmp_path, pretrained):
             assert any("block_0/attention" in path for path in changed)
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "said"),
+    [
+        ("a.csv", "text,label\nit was,x\nthe cat was dull,y\nit ran,x\n", "1 of 3 texts"),
+        ("a.tsv", "text\ttext_pair\tlabel\nit\twas\tx\nit ran\tdull\ty\n", "1 of 2 texts"),
+        ("b.csv", "anchor,positive\nit,the cat was dull\nit,it\n", "1 of 4 texts"),
+        (
+            "a.jsonl",
+            '{"text": "who", "choices": ["anna", "anna was fine"], "label": 0}\n',
+            "1 of 2 texts",
+        ),
+        ("a.conll", "the O\ncat O\nwas O\ndull O\n", None),
+    ],
+)
+def test_count_of_texts_that_are_cut(pretrained, tmp_path, capsys, name, rows, said):
+    path = tmp_path / name
+    path.write_text(rows)
+    args = SimpleNamespace(text_column=None, text_pair_column=None, label_column=None)
+    task = tasks.TASKS[tasks.guess_task(str(path))].of_file(str(path), args)
+    recipe = finetune.Recipe(max_length=5)
+    finetune.print_cut(task, task.read(str(path)), recipe, pretrained)
+    out = capsys.readouterr().out
+    if said is None:
+        assert out == ""
+    else:
+        assert out.startswith(f"{said} are longer, and are cut: see --max-length")
+        assert ("--long-texts head" in out) == (name in ("a.csv", "a.tsv"))
+
+
+def test_embedder_goes_on_as_it_was_trained_and_lora_learns_faster(pretrained, tmp_path):
+    (tmp_path / "pairs.csv").write_text("anchor,positive\nit ran,it sat\n")
+    args = SimpleNamespace(text_column=None, text_pair_column=None, label_column=None)
+    task = tasks.SentenceEmbedding.of_file(str(tmp_path / "pairs.csv"), args)
+    rows = task.read(str(tmp_path / "pairs.csv"))
+
+    def completed(model, **recipe):
+        return finetune.completed(finetune.Recipe(**recipe), task, rows, str(model))
+
+    recipe = completed(pretrained)
+    assert (recipe.pooling, recipe.normalize) == ("mean", True)
+    encoder = kbl.BertEncoder.from_pretrained(pretrained)
+    tokenizer = kbl.BertTokenizer.from_pretrained(pretrained)
+    start = kbl.BertTextEmbedder(encoder, tokenizer, pooling="max", normalize=False)
+    start.save_pretrained(tmp_path / "embedder")
+    recipe = completed(tmp_path / "embedder")
+    assert (recipe.pooling, recipe.normalize) == ("max", False)
+    model = task.make_model(encoder, tokenizer, rows, recipe)
+    np.testing.assert_array_equal(model.encode(["it sat"]), start.encode(["it sat"]))
+    assert completed(tmp_path / "embedder", pooling="cls").pooling == "cls"
+    # Another pooling than ours is not passed over.
+    path = tmp_path / "embedder" / "1_Pooling" / "config.json"
+    path.write_text('{"pooling_mode": "weightedmean"}')
+    with pytest.raises(ValueError, match=r"Choose with --pooling.*Received: weightedmean"):
+        completed(tmp_path / "embedder")
+    assert completed(tmp_path / "embedder", pooling="mean").pooling == "mean"
+
+    assert completed(pretrained).learning_rate == 5e-4
+    assert completed(pretrained, lora_rank=2).learning_rate == pytest.approx(5e-3)
+    assert completed(pretrained, lora_rank=2, learning_rate=1e-3).learning_rate == 1e-3
+
+
 class InterruptedTraining(training.Resume):
     """Meets a Ctrl-C in the second epoch."""
 
@@ -215,6 +277,12 @@ def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path
     rows = "text,label\na cat,x\na dog,y\n" * 1
     error = written("few.csv", rows)
     assert "cannot be divided" in error
+    # Of the validation file, too, a column is named by its flag.
+    (tmp_path / "other.csv").write_text("text,verdict\na cat,x\na dog,z\n")
+    error = written("two.csv", rows, validation=tmp_path / "other.csv")
+    assert 'other.csv has no column "label". Name one that all files have with --label-col' in error
+    assert '"text", "verdict"' in error
+    assert "`" not in error
     (tmp_path / "other.csv").write_text("text,label\na cat,x\na dog,z\n")
     error = written("two.csv", rows, validation=tmp_path / "other.csv")
     assert "other.csv line 3 has a label that is not one of x, y" in error
@@ -223,7 +291,25 @@ def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path
     )
     assert "numbers.csv line 3" in error
 
+    # Recipes that are for other tasks.
+    error = written("score.csv", "text,score\na,0.5\nb,0.1\n", **{"label-smoothing": 0.1})
+    assert error.endswith(
+        "error: --label-smoothing is for labels of texts or of words, and choices. Leave it out. "
+        "Received: --label-smoothing 0.1\n"
+    )
+    pairs = "anchor,positive\na,b\n"
+    assert "--class-weights is for texts with" in written(
+        "pairs.csv", pairs, **{"class-weights": "balanced"}
+    )
+    assert "--long-texts is for text-cl" in written(
+        "words.conll", "anna B-person\n", **{"long-texts": "head-and-tail"}
+    )
+    assert "--pooling is for sentence-emb" in finetune(pooling="cls")
+
     # Words, questions and choices.
+    assert "has 2 columns, numbered from 0" in written(
+        "words.conll", "anna B-person\n", **{"label-column": 5}
+    )
     assert "words.conll line 2" in written("words.conll", "anna B-person\nran\n")
     schemes = "anna B-person\nran O\n\noslo S-place\nrome L-place\n"
     assert "schemes.conll" in written("schemes.conll", schemes)

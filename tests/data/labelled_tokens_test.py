@@ -56,7 +56,7 @@ def test_columns_by_name(tmp_path):
     path.write_text("tag\tpos\tword\n\nO\tX\tit\nB-x\tX\tis\n", "utf-8")
     read = read_labelled_tokens(path, "word", "tag")
     check(read, [["it", "is"]], [["O", "B-x"]], ["O", "B-x", "I-x"])
-    with pytest.raises(ValueError, match=r'no column "ner" .*columns: "tag", "pos", "word"'):
+    with pytest.raises(ValueError, match=r'no column "ner"\. .*columns: "tag", "pos", "word"'):
         read_labelled_tokens(path, "word", "ner")
 
 
