@@ -5,6 +5,8 @@ from keras_bert_lib.training.create_optimizer import create_optimizer
 from keras_bert_lib.training.create_strategy import create_strategy
 from keras_bert_lib.training.fgm import FGM
 from keras_bert_lib.training.freelb import FreeLB
+from keras_bert_lib.training.matmul_rate import matmul_rate
+from keras_bert_lib.training.pretraining_flops import pretraining_flops
 from keras_bert_lib.training.repeat import repeat
 from keras_bert_lib.training.resume import Resume
 from keras_bert_lib.training.warmup_constant import WarmupConstant
@@ -23,5 +25,7 @@ __all__ = [
     "balanced_class_weights",
     "create_optimizer",
     "create_strategy",
+    "matmul_rate",
+    "pretraining_flops",
     "repeat",
 ]
