@@ -1,6 +1,5 @@
 """What a step has to compute, and what the device at hand can."""
 
-import pytest
 import tensorflow as tf
 
 from keras_bert_lib.models import BertConfig, BertEncoder, BertPretrainer
