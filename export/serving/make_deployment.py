@@ -9,6 +9,7 @@ change.
 """
 
 import argparse
+import json
 import math
 import os
 import re
@@ -43,11 +44,6 @@ def main(argv=None):
     )
     parser.add_argument("--cpus", type=int, default=4, help="CPUs of a server (default: 4)")
     parser.add_argument(
-        "--max_length",
-        type=int,
-        help="the `max_length` that the model was exported with; all its positions by default",
-    )
-    parser.add_argument(
         "--image",
         default="tensorflow/serving:2.19.1",
         help="image of TensorFlow Serving (default: %(default)s)",
@@ -55,7 +51,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     try:
         folder, version = find_version(Path(args.model))
-        model = read_model(folder / version, args.max_length)
+        model = read_model(folder / version)
         files = make_files(
             model, folder, version, Path(args.output), args.name, args.cpus, args.image
         )
@@ -87,19 +83,19 @@ def find_version(path):
     return path.resolve(), max(found, key=int)
 
 
-def read_model(directory, max_length=None):
+def read_model(directory):
     """Reads what matters to a server.
 
     Args:
         directory: path of a version.
-        max_length: int or None, most tokens of a text, if fewer than the model has positions for.
 
     Returns:
         Dict: "can_batch", whether requests may be put together; "parameter_bytes", as float32;
         "flops", of a token, and "attention_flops", of a pair of tokens; "token_bytes" and
-        "attention_bytes", of what a layer makes of them; "max_length".
+        "attention_bytes", of what a layer makes of them; "max_length", most tokens of a text.
 
     Raises:
+        FileNotFoundError: if an older version of the library wrote it.
         ValueError: if it is no SavedModel that takes text.
     """
     content = (directory / "saved_model.pb").read_bytes()
@@ -123,7 +119,6 @@ def read_model(directory, max_length=None):
         raise ValueError(f"The model must have weights. Received: {directory}")
     vocabulary = max((shape for _, shape in matrices), key=lambda shape: shape[0])
     hidden = vocabulary[1]
-    positions = [shape[0] for name, shape in matrices if "position_embedding" in name] or [512]
     dense = [shape for name, shape in matrices if shape != vocabulary and "embedding" not in name]
     layers = sum(shape == [hidden, 3 * hidden] for shape in dense)
     widest = max(shape[1] for shape in dense)
@@ -136,8 +131,19 @@ def read_model(directory, max_length=None):
         "attention_flops": 4 * hidden * layers,
         "token_bytes": 4 * (widest + 8 * hidden),
         "attention_bytes": 2 * 4 * hidden // 32,  # heads are no narrower than 32
-        "max_length": min(max_length or positions[0], positions[0]),
+        "max_length": read_max_length(directory),
     }
+
+
+def read_max_length(directory):
+    """Returns the most tokens of a text, which the export wrote beside the graph."""
+    path = directory / "assets.extra" / "sizes.json"
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"There is no {path}, which tells the model's `max_length`. Export the model anew with "
+            "kbl.export.saved_model."
+        )
+    return json.loads(path.read_text("utf-8"))["max_length"]
 
 
 def batching(model, cpus):

@@ -1,5 +1,7 @@
 """Writes a model as a SavedModel that takes text."""
 
+import json
+
 import tensorflow as tf
 
 from keras_bert_lib.export import model_card, warmup
@@ -7,6 +9,9 @@ from keras_bert_lib.export.answers import LabelAnswers, answers_class
 from keras_bert_lib.export.serving_module import ServingModule, is_int
 from keras_bert_lib.export.versions import check_version, split_version, write_version
 from keras_bert_lib.export.warmup import warmup_requests, write_warmup
+
+# In assets.extra: what a deployment must know of the model and cannot read from the graph.
+SIZES_FILE = "sizes.json"
 
 
 def saved_model(
@@ -41,7 +46,7 @@ def saved_model(
     names: `label` `[batch]` of a `BertClassifier` of one label a text, and `entity_types`
     `[batch, 64]` of a `BertTokenClassifier`. A text's answer does not depend on its batch mates.
     What other numbers stand for is listed, one a line, in `assets.extra/labels.txt` and
-    `assets.extra/vocab.txt`.
+    `assets.extra/vocab.txt`; `assets.extra/sizes.json` tells the `max_length`.
 
     Texts of a `BertTokenClassifier`, and those that hold the answers of a `BertQuestionAnswerer`,
     are not cut by `max_length`: they are read in windows of so many tokens that overlap. Of a
@@ -117,6 +122,8 @@ def saved_model(
         extra.mkdir()
         for file, lines in module.answers.lists.items():
             (extra / file).write_bytes("".join(f"{line}\n" for line in lines).encode())
+        sizes = json.dumps({"max_length": module.max_length})
+        (extra / SIZES_FILE).write_bytes(f"{sizes}\n".encode())
         write_warmup(extra / warmup.FILE, name, requests)
         if card:
             training = model.training_record

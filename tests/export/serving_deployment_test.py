@@ -255,10 +255,17 @@ def test_texts_of_several_requests_can_be_one_batch(files, model_dir):
         assert label.numpy().tolist() == alone["label"].numpy().tolist()
 
 
-def test_numbers_follow_the_model_and_the_cpus(model_dir):
+def test_numbers_follow_the_model_and_the_cpus(model_dir, tmp_path):
     model = make_deployment.read_model(model_dir / "3")
     assert model["max_length"] == MAX_LENGTH
     assert model["can_batch"]
+    # What was exported in 16 bits, for fewer tokens than there are positions.
+    kbl.export.saved_model(
+        make_model("label"), tmp_path / "half" / "1", max_length=9, weights="bfloat16"
+    )
+    half = make_deployment.read_model(tmp_path / "half" / "1")
+    assert half["max_length"] == 9
+    assert half["parameter_bytes"] == model["parameter_bytes"]
     bert = {  # of BERT-base, 12 layers of 768
         "can_batch": True,
         "parameter_bytes": 4 * 110_000_000,
@@ -291,7 +298,9 @@ def test_newest_version_of_many(model_dir, tmp_path, capsys):
         ([str(tmp_path)], "must hold versions"),
         ([str(tmp_path / "m"), "--name", "a/b"], "--name. Received: 'a/b'"),
         ([str(tmp_path / "m"), "--cpus", "0"], "--cpus must be at least 1. Received: 0"),
+        ([str(tmp_path / "m" / "9")], "sizes.json, which tells the model's `max_length`. Export"),
     ]
+    (tmp_path / "m" / "9" / "assets.extra" / "sizes.json").unlink()  # of an older library
     for arguments, message in wrong:
         assert make_deployment.main([*arguments, "--output", str(tmp_path / "no")]) == 2
         error = capsys.readouterr().err
