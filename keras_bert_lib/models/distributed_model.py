@@ -74,7 +74,14 @@ class DistributedModel(keras.Model):
                 return tf.logical_and(done < self.steps_per_execution, batch.has_value())
 
             def make_next(done, metrics, batch):
-                return done + 1, one_step(batch.get_value()), iterator.get_next_as_optional()
+                metrics = one_step(batch.get_value())
+                # A batch that is drawn after the last step would be lost.
+                batch = tf.cond(
+                    done + 1 < self.steps_per_execution,
+                    iterator.get_next_as_optional,
+                    lambda: batch,
+                )
+                return done + 1, metrics, batch
 
             start = tf.constant(1), metrics, iterator.get_next_as_optional()
             return tf.while_loop(is_next, make_next, start)[1]
