@@ -81,7 +81,10 @@ def add_arguments(parser):
         help="dropout of the pretraining; short ones gain from 0. Fine-tuning has BERT's 0.1",
     )
     parser.add_argument(
-        "--whole-word", action="store_true", help="mask all the pieces of a word together"
+        "--masking",
+        choices=("piece", "whole_word", "ngram"),
+        default="piece",
+        help="what is masked as one: a piece, a word, or one to three words",
     )
     parser.add_argument(
         "--held-out",
@@ -136,7 +139,7 @@ def run(args):
         seed=args.seed,
         mask_share=args.mask_share,
         dropout=args.dropout,
-        whole_word=args.whole_word,
+        masking=args.masking,
         # What else changes the training; a checkpoint is gone on with only if all is the same.
         settings={name: value for name, value in vars(args).items() if name not in _NOT_SETTINGS},
     )
@@ -186,7 +189,7 @@ def pretrain(
     seed=1,
     mask_share=0.15,
     dropout=0.1,
-    whole_word=False,
+    masking="piece",
     verbose="auto",
 ):
     """Pretrains from random weights, or goes on from what an interrupted call left in `output`.
@@ -207,7 +210,7 @@ def pretrain(
         seed: int.
         mask_share: The share of pieces to predict. On held-out text it is BERT's 15%.
         dropout: The rate while pretraining; that of `config` is for what comes after.
-        whole_word: As in `pretraining_dataset`.
+        masking: As in `pretraining_dataset`.
         verbose: As in `fit`.
 
     Returns:
@@ -232,12 +235,12 @@ def pretrain(
         max_length=max_length,
         max_predictions=math.ceil(mask_share * max_length),
         masked_lm_prob=mask_share,
-        whole_word=whole_word,
+        masking=masking,
         seed=seed,
         repeat=True,
     )
     held_out_batches = _batches(
-        held_out_examples(held_out, tokenizer, max_length, whole_word), batch_size
+        held_out_examples(held_out, tokenizer, max_length, masking), batch_size
     )
     epochs = math.ceil(steps / _STEPS_PER_EPOCH)
     steps_per_epoch = math.ceil(steps / epochs)
@@ -272,7 +275,7 @@ def pretrain(
     return results
 
 
-def held_out_examples(source, tokenizer, max_length, whole_word=False):
+def held_out_examples(source, tokenizer, max_length, masking="piece"):
     """The first examples of a source, the same each time: dict of NumPy arrays `[n, ...]`."""
     import numpy as np
 
@@ -285,7 +288,7 @@ def held_out_examples(source, tokenizer, max_length, whole_word=False):
         batch_size,
         max_length=max_length,
         max_predictions=math.ceil(0.15 * max_length),
-        whole_word=whole_word,
+        masking=masking,
         drop_remainder=False,
     )
     with native_logs.hidden():

@@ -7,15 +7,32 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_lib.data.documents import read_documents
-from keras_bert_lib.data.masked_examples import mask_tokens, pack_pairs, piece_tables
-from keras_bert_lib.data.next_sentence_pairs import (
+from keras_bert_lib.data.masked_examples import (
+    MASKINGS,
+    masked_batch,
+    piece_tables,
+    prediction_budget,
+)
+from keras_bert_lib.data.packed_rows import pack_rows
+from keras_bert_lib.data.segment_pairs import (
     check_enough_documents,
     next_sentence_pairs,
-    tokenize_documents,
+    sentence_order_pairs,
+    shuffled,
+    single_segments,
 )
+from keras_bert_lib.data.tokenized_documents import cut_sentences, tokenize_documents
 
-# Pairs held to mix those of different documents.
-_SHUFFLE_PAIRS = 2048
+# What makes the examples of an objective, and the special tokens in each of them.
+_OBJECTIVES = {
+    "next_sentence": (next_sentence_pairs, 3),
+    "sentence_order": (sentence_order_pairs, 3),
+    "none": (single_segments, 2),
+}
+# Examples held to mix those of different documents.
+_SHUFFLE_EXAMPLES = 2048
+# A packed row holds one example for each so many positions at most.
+_LEAST_POSITIONS = 8
 
 
 def pretraining_dataset(
@@ -26,11 +43,15 @@ def pretraining_dataset(
     max_predictions=20,
     masked_lm_prob=0.15,
     short_seq_prob=0.1,
-    whole_word=False,
+    masking="piece",
+    objective="next_sentence",
+    packing=False,
     seed=0,
     shuffle_buffer_documents=1000,
     repeat=False,
     drop_remainder=True,
+    num_workers=1,
+    worker_index=0,
 ):
     """Streams masked-language-model and next-sentence examples from raw text.
 
@@ -40,8 +61,17 @@ def pretraining_dataset(
     made again with the same arguments gives the same stream of epochs, bit for bit. To see the same
     examples in every epoch, as validation should, add `.cache()`.
 
-    Half of the pairs are followed by the sentences that come next, half by sentences of another
-    document. (Documents of a single sentence have no next one; their pairs are all random.)
+    By default half of the pairs are followed by the sentences that come next, half by sentences of
+    another document. (Documents of a single sentence have no next one; their pairs are all random.)
+
+    Packed rows hold several examples each, so that hardly any position is padding: examples are
+    sorted into rows, within a window of about a thousand, until nothing fits. A model that attends
+    within an example only (`example_ids`) and counts positions from its start (`position_ids`), as
+    `BertPretrainer` does, computes for each example what it would compute for it alone.
+
+    Several workers each read a share of their own: of the files, where there are enough, otherwise
+    of the documents. Give the same `seed` to all of them. Their shares are not equally large, so
+    that they train with `repeat=True` and a number of steps.
 
     Args:
         source: a path, a glob or a list of them (`read_documents` tells the formats), or documents,
@@ -54,7 +84,12 @@ def pretraining_dataset(
         masked_lm_prob: the share of pieces to predict. Of these 80% become `[MASK]`, 10% a random
             piece that is no special token, and 10% stay.
         short_seq_prob: the share of examples that aim at a random shorter length.
-        whole_word: whether all the pieces of a word are masked together.
+        masking: what is masked as one: "piece", "whole_word" (all the pieces of a word) or "ngram"
+            (1, 2 or 3 words in a row, the longer the rarer).
+        objective: what is learned beside the masked pieces: "next_sentence" (is the second segment
+            the next one, or a random one), "sentence_order" (or are the two swapped), or "none":
+            an example is one segment then, and there are no labels.
+        packing: whether rows hold several examples. `max_predictions` is the most of a row then.
         seed: int.
         shuffle_buffer_documents: documents in the pool from which the order of examples and the
             random next sentences are drawn.
@@ -62,11 +97,18 @@ def pretraining_dataset(
             `fit(steps_per_epoch=...)` wants it.
         drop_remainder: whether the last batch of an iteration is dropped where it is not full; if
             not, the batch dimension is unknown.
+        num_workers: the workers that share the source.
+        worker_index: which of them this one is, from 0.
 
     Returns:
         `tf.data.Dataset` of dicts: `token_ids`, `segment_ids`, `padding_mask` `[b, s]` int32;
         `masked_positions`, `masked_ids` `[b, p]` int32 and `masked_weights` `[b, p]` float32 (1
-        at a prediction, 0 at padding); `next_sentence_labels` `[b]` int32 (0 = next, 1 = random).
+        at a prediction, 0 at padding); `next_sentence_labels` `[b]` int32 (1 = random, or swapped).
+
+        Packed rows have more: `example_ids` (1, 2, ... for the examples of a row, 0 at padding) and
+        `position_ids` (from 0 in each example) `[b, s]` int32; `cls_positions` `[b, e]` int32,
+        where examples start, for at most e = s / 8 examples. `next_sentence_labels` are `[b, e]`
+        then, with `next_sentence_weights` `[b, e]` float32 (1 for an example, 0 for none).
 
     Raises:
         FileNotFoundError: a path does not exist, or a glob matches nothing.
@@ -86,29 +128,50 @@ def pretraining_dataset(
     References:
         - Devlin et al., "BERT" (2019), https://arxiv.org/abs/1810.04805, section 3.1, appendix A
         - google-research/bert, `create_pretraining_data.py`
+        - Joshi et al., "SpanBERT" (2020), https://arxiv.org/abs/1907.10529, for masking n-grams
     """
     _check_at_least("batch_size", batch_size, 1)
     _check_at_least("max_predictions", max_predictions, 1)
     for name, share in [("masked_lm_prob", masked_lm_prob), ("short_seq_prob", short_seq_prob)]:
         if not 0 <= share <= 1:
             raise ValueError(f"`{name}` is a share, from 0 to 1. Received: {share}")
+    _check_choice("masking", masking, MASKINGS)
+    _check_at_least("num_workers", num_workers, 1)
+    if not 0 <= worker_index < num_workers:
+        raise ValueError(
+            f"`worker_index` is from 0 to `num_workers` - 1. Received: {worker_index} of "
+            f"{num_workers} workers"
+        )
     tables = piece_tables(tokenizer)
-    pairs_of_epoch = _pairs_of_epoch(
-        source, tokenizer, max_length, short_seq_prob, seed, shuffle_buffer_documents
+    rows_of_epoch = _rows_of_epoch(
+        source,
+        tokenizer,
+        max_length,
+        max_predictions,
+        masked_lm_prob,
+        short_seq_prob,
+        objective,
+        packing,
+        seed,
+        shuffle_buffer_documents,
+        num_workers,
+        worker_index,
     )
+    max_examples = max(1, max_length // _LEAST_POSITIONS)
     epoch_numbers = itertools.count()
 
     def batches():
         for epoch in epoch_numbers if repeat else itertools.islice(epoch_numbers, 1):
-            pairs, rng = pairs_of_epoch(epoch)
+            rows, rng = rows_of_epoch(epoch)
             is_empty = True
-            for batch in _batched(pairs, batch_size):
+            for batch in _batched(rows, batch_size):
                 if len(batch) < batch_size and drop_remainder:
                     break
-                x = pack_pairs(batch, max_length, tables)
-                yield x | mask_tokens(
-                    x["token_ids"], tables, rng, masked_lm_prob, max_predictions, whole_word
+                x = masked_batch(
+                    batch, max_length, max_predictions, tables, rng, masked_lm_prob, masking
                 )
+                x = _packed(x, max_examples) if packing else _unpacked(x)
+                yield {name: x[name] for name in signature}
                 is_empty = False
             if is_empty:
                 raise ValueError(
@@ -117,18 +180,25 @@ def pretraining_dataset(
                 )
 
     b, s, p = batch_size if drop_remainder else None, max_length, max_predictions
-    dataset = tf.data.Dataset.from_generator(
-        batches,
-        output_signature={
-            "token_ids": tf.TensorSpec([b, s], tf.int32),
-            "segment_ids": tf.TensorSpec([b, s], tf.int32),
-            "padding_mask": tf.TensorSpec([b, s], tf.int32),
-            "masked_positions": tf.TensorSpec([b, p], tf.int32),
-            "masked_ids": tf.TensorSpec([b, p], tf.int32),
-            "masked_weights": tf.TensorSpec([b, p], tf.float32),
-            "next_sentence_labels": tf.TensorSpec([b], tf.int32),
-        },
-    )
+    signature = {
+        "token_ids": tf.TensorSpec([b, s], tf.int32),
+        "segment_ids": tf.TensorSpec([b, s], tf.int32),
+        "padding_mask": tf.TensorSpec([b, s], tf.int32),
+        "masked_positions": tf.TensorSpec([b, p], tf.int32),
+        "masked_ids": tf.TensorSpec([b, p], tf.int32),
+        "masked_weights": tf.TensorSpec([b, p], tf.float32),
+    }
+    labels = [b]
+    if packing:
+        labels = [b, max_examples]
+        signature["example_ids"] = tf.TensorSpec([b, s], tf.int32)
+        signature["position_ids"] = tf.TensorSpec([b, s], tf.int32)
+        signature["cls_positions"] = tf.TensorSpec(labels, tf.int32)
+    if objective != "none":
+        signature["next_sentence_labels"] = tf.TensorSpec(labels, tf.int32)
+        if packing:
+            signature["next_sentence_weights"] = tf.TensorSpec(labels, tf.float32)
+    dataset = tf.data.Dataset.from_generator(batches, output_signature=signature)
     if repeat:
         dataset = dataset.apply(
             tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
@@ -136,15 +206,39 @@ def pretraining_dataset(
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
+def _unpacked(x):
+    return x | {"next_sentence_labels": x["labels"]}
+
+
+def _packed(x, max_examples):
+    shape = len(x["token_ids"]), max_examples
+    columns = {
+        "cls_positions": ("starts", np.int32),
+        "next_sentence_labels": ("labels", np.int32),
+        "next_sentence_weights": (None, np.float32),
+    }
+    number = x["example_ids"][x["rows"], x["starts"]] - 1  # of each example in its row
+    for name, (values, dtype) in columns.items():
+        x[name] = np.zeros(shape, dtype)
+        x[name][x["rows"], number] = 1 if values is None else x[values]
+    return x
+
+
 def count_pretraining_examples(
     source,
     tokenizer,
     max_length=128,
+    max_predictions=20,
+    masked_lm_prob=0.15,
     short_seq_prob=0.1,
+    objective="next_sentence",
+    packing=False,
     seed=0,
     shuffle_buffer_documents=1000,
+    num_workers=1,
+    worker_index=0,
 ):
-    """Counts the examples of the first epoch of `pretraining_dataset`.
+    """Counts the rows of the first epoch of `pretraining_dataset`: examples, or packed rows.
 
     Reads and tokenizes the source once, which also finds whatever is wrong with its files before
     the training starts. Later epochs draw other pairs, so that their numbers differ by a little.
@@ -153,12 +247,18 @@ def count_pretraining_examples(
         source: as in `pretraining_dataset`, like the other arguments.
         tokenizer: `BertTokenizer`.
         max_length: pieces in an example.
+        max_predictions: the most pieces to predict in an example, or in a packed row.
+        masked_lm_prob: the share of pieces to predict.
         short_seq_prob: the share of examples that aim at a random shorter length.
+        objective: what the examples are made for.
+        packing: whether rows hold several examples.
         seed: int.
         shuffle_buffer_documents: documents in the pool.
+        num_workers: the workers that share the source.
+        worker_index: which of them this one is.
 
     Returns:
-        int, the number of examples; divide by the batch size to get the steps of an epoch.
+        int, the number of rows; divide by the batch size to get the steps of an epoch.
 
     Raises:
         FileNotFoundError: a path does not exist, or a glob matches nothing.
@@ -171,36 +271,83 @@ def count_pretraining_examples(
         >>> 2 <= kbl.data.count_pretraining_examples(documents, kbl.BertTokenizer(pieces)) <= 4
         True
     """
-    pairs_of_epoch = _pairs_of_epoch(
-        source, tokenizer, max_length, short_seq_prob, seed, shuffle_buffer_documents
+    rows_of_epoch = _rows_of_epoch(
+        source,
+        tokenizer,
+        max_length,
+        max_predictions,
+        masked_lm_prob,
+        short_seq_prob,
+        objective,
+        packing,
+        seed,
+        shuffle_buffer_documents,
+        num_workers,
+        worker_index,
     )
-    pairs, _ = pairs_of_epoch(0)
-    return sum(1 for _ in pairs)
+    rows, _ = rows_of_epoch(0)
+    return sum(1 for _ in rows)
 
 
-def _pairs_of_epoch(source, tokenizer, max_length, short_seq_prob, seed, pool_size):
-    """Returns a function from the number of an epoch to its shuffled pairs and its generator."""
+def _rows_of_epoch(
+    source,
+    tokenizer,
+    max_length,
+    max_predictions,
+    masked_lm_prob,
+    short_seq_prob,
+    objective,
+    packing,
+    seed,
+    pool_size,
+    num_workers,
+    worker_index,
+):
+    """Returns a function from the number of an epoch to its rows and the generator of its masks."""
     _check_at_least("max_length", max_length, 5)
     _check_at_least("shuffle_buffer_documents", pool_size, 2)
-    open_source = _reopenable(source)
+    _check_choice("objective", objective, _OBJECTIVES)
+    make_examples, special_tokens = _OBJECTIVES[objective]
+    max_tokens = max_length - special_tokens
+    open_documents = _documents_of_worker(source, num_workers, worker_index)
     # What is wrong with the start of the source is said now, and not from inside tf.data.
-    check_enough_documents(len(list(itertools.islice(open_source(), 2))))
-    max_tokens = max_length - 3
+    first = len(list(itertools.islice(open_documents(), 2)))
+    if objective == "next_sentence":
+        check_enough_documents(first)
 
-    def tokenize(sentences):
-        ragged = tokenizer.tokenize_ragged(sentences)
-        return ragged.values.numpy(), ragged.row_splits.numpy()
+    def size_of(pair):
+        pieces = len(pair.tokens_a) + len(pair.tokens_b)
+        return pieces + special_tokens, budgets[pieces]
 
-    def pairs_of_epoch(epoch):
-        # Masks are drawn from a generator of their own, so that the pairs do not depend on the
-        # options of masking, and the count above is theirs.
-        pair_seed, mask_seed = np.random.SeedSequence((seed, epoch)).spawn(2)
-        rng = np.random.default_rng(pair_seed)
-        documents = tokenize_documents(open_source(), tokenize, max_tokens)
-        pairs = next_sentence_pairs(documents, rng, max_tokens, short_seq_prob, pool_size)
-        return _shuffled(pairs, _SHUFFLE_PAIRS, rng), np.random.default_rng(mask_seed)
+    budgets = prediction_budget(np.arange(max_length), masked_lm_prob, max_predictions).tolist()
 
-    return pairs_of_epoch
+    def rows_of_epoch(epoch):
+        # Packing and masks are drawn from generators of their own, so that the pairs do not depend
+        # on their options.
+        seeds = np.random.SeedSequence((seed, epoch, worker_index)).spawn(3)
+        rng, mask_rng, packing_rng = map(np.random.default_rng, seeds)
+        documents = tokenize_documents(open_documents(), tokenizer)
+        documents = (cut_sentences(document, max_tokens) for document in documents)
+        examples = make_examples(documents, rng, max_tokens, short_seq_prob, pool_size)
+        examples = shuffled(examples, _SHUFFLE_EXAMPLES, rng)
+        if packing:
+            max_examples = max(1, max_length // _LEAST_POSITIONS)
+            rows = pack_rows(
+                examples, packing_rng, max_length, max_examples, max_predictions, size_of
+            )
+        else:
+            rows = ([example] for example in examples)
+        return rows, mask_rng
+
+    return rows_of_epoch
+
+
+def _documents_of_worker(source, num_workers, worker_index):
+    """Returns a function that starts a worker's documents of a source from the beginning."""
+    open_source = _reopenable(source)
+    if num_workers == 1:
+        return open_source
+    return lambda: itertools.islice(open_source(), worker_index, None, num_workers)
 
 
 def _reopenable(source):
@@ -228,18 +375,6 @@ def _checked_document(document):
     return document
 
 
-def _shuffled(items, size, rng):
-    """Yields the items in a random order, holding `size` of them."""
-    items = iter(items)
-    held = list(itertools.islice(items, size))
-    for item in items:
-        place = rng.integers(len(held))
-        yield held[place]
-        held[place] = item
-    rng.shuffle(held)
-    yield from held
-
-
 def _batched(items, size):
     items = iter(items)
     while batch := list(itertools.islice(items, size)):
@@ -249,3 +384,8 @@ def _batched(items, size):
 def _check_at_least(name, value, least):
     if value < least:
         raise ValueError(f"`{name}` must be {least} at least. Received: {value}")
+
+
+def _check_choice(name, value, choices):
+    if value not in choices:
+        raise ValueError(f"`{name}` is one of {', '.join(map(repr, choices))}. Received: {value!r}")

@@ -77,20 +77,86 @@ class PretrainingDatasetTest(parameterized.TestCase):
         labels = np.concatenate([x["next_sentence_labels"] for x in batches])
         assert 0.35 < labels.mean() < 0.65
 
-    @parameterized.parameters(False, True)
-    def test_same_seed_same_epochs(self, whole_word):
-        first, again = make(seed=3, whole_word=whole_word), make(seed=3, whole_word=whole_word)
+    @parameterized.parameters(
+        {"masking": "whole_word"},
+        {"masking": "ngram", "objective": "none"},
+        {"packing": True},
+        {"packing": True, "objective": "sentence_order", "num_workers": 3, "worker_index": 1},
+    )
+    def test_same_seed_same_epochs(self, **options):
+        first, again = make(seed=3, **options), make(seed=3, **options)
         epochs = [stream(first), stream(first)]
         assert are_equal(epochs[0], stream(again))
         assert are_equal(epochs[1], stream(again))
         assert not are_equal(epochs[0], epochs[1])
-        assert not are_equal(epochs[0], stream(make(seed=4, whole_word=whole_word)))
+        assert not are_equal(epochs[0], stream(make(seed=4, **options)))
 
     def test_repeat_runs_through_the_epochs(self):
         once, forever = make(), make(repeat=True)
         epochs = stream(once) + stream(once) + stream(once)
         assert are_equal(epochs, stream(forever.take(len(epochs))))
         assert forever.cardinality() == tf.data.INFINITE_CARDINALITY
+
+    @parameterized.parameters("next_sentence", "sentence_order", "none")
+    def test_packed_rows(self, objective):
+        dataset = make(packing=True, objective=objective, max_length=48, max_predictions=9)
+        spec = {k: (v.shape.as_list(), v.dtype.name) for k, v in dataset.element_spec.items()}
+        assert spec["example_ids"] == spec["position_ids"] == ([8, 48], "int32")
+        assert spec["cls_positions"] == ([8, 6], "int32")
+        if objective == "none":
+            assert not {"next_sentence_labels", "next_sentence_weights"} & set(spec)
+        else:
+            assert spec["next_sentence_labels"] == ([8, 6], "int32")
+            assert spec["next_sentence_weights"] == ([8, 6], "float32")
+        filled = []
+        for x in stream(dataset):
+            filled.append(x["padding_mask"].mean())
+            counts = x["example_ids"].max(axis=1)
+            np.testing.assert_array_equal(x["padding_mask"], x["example_ids"] > 0)
+            # An example starts where its number rises, with [CLS] and at position 0.
+            starts = np.diff(x["example_ids"], prepend=0, axis=1) > 0
+            np.testing.assert_array_equal(starts.sum(axis=1), counts)
+            for row, count in enumerate(counts):
+                places = x["cls_positions"][row, :count]
+                np.testing.assert_array_equal(np.flatnonzero(starts[row]), places)
+                assert (x["token_ids"][row, places] == TOKENIZER.cls_token_id).all()
+                assert (x["position_ids"][row, places] == 0).all()
+                assert not x["cls_positions"][row, count:].any()
+                if objective != "none":
+                    expected = [1.0] * count + [0.0] * (6 - count)
+                    assert x["next_sentence_weights"][row].tolist() == expected
+                    assert not x["next_sentence_labels"][row, count:].any()
+            inside = (x["padding_mask"] == 1) & ~starts
+            assert (np.diff(x["position_ids"], prepend=0, axis=1)[inside] == 1).all()
+            # Masks are real pieces' of the row.
+            rows, slots = np.nonzero(x["masked_weights"])
+            assert (x["padding_mask"][rows, x["masked_positions"][rows, slots]] == 1).all()
+        assert np.mean(filled) > 0.9
+
+    @parameterized.parameters("next_sentence", "none")
+    def test_packing_loses_and_adds_no_example(self, objective):
+        """The same examples, packed and not; without masks, for those are drawn in order."""
+
+        def examples(**options):
+            found = []
+            for x in stream(make(drop_remainder=False, objective=objective, **options)):
+                rows, slots = np.nonzero(x["masked_weights"])
+                x["token_ids"][rows, x["masked_positions"][rows, slots]] = x["masked_ids"][
+                    rows, slots
+                ]
+                ids = x.get("example_ids", x["padding_mask"])
+                for row, here in zip(x["token_ids"], ids):
+                    found += [tuple(row[here == n].tolist()) for n in range(1, here.max() + 1)]
+            return sorted(found)
+
+        assert examples(packing=True) == examples()
+
+    def test_workers_share_the_documents(self):
+        options = {"objective": "none", "batch_size": 1, "short_seq_prob": 0}
+        shares = [stream(make(num_workers=3, worker_index=i, **options)) for i in range(3)]
+        counts = [len(share) for share in shares]
+        assert sum(counts) == len(stream(make(**options)))
+        assert min(counts) > 0.7 * max(counts)
 
     def test_cache_keeps_the_examples(self):
         dataset = make().cache()
@@ -159,6 +225,7 @@ class PretrainingDatasetTest(parameterized.TestCase):
         for source, message in [
             ([], "two documents at least.*Received: 0 documents"),
             (DOCUMENTS[:1], "two documents at least.*Received: 1 document$"),
+            (DOCUMENTS[:1], 'the objective "sentence_order" or "none"'),
             (iter(DOCUMENTS), "iterated once only.*Received: list_iterator"),
             ([["fine"], "not a list"], "A document is a list of str.*Received: 'not a list'"),
             ([["fine"], [b"bytes"]], "A document is a list of str"),
@@ -192,6 +259,13 @@ class PretrainingDatasetTest(parameterized.TestCase):
         ({"shuffle_buffer_documents": 1}, "`shuffle_buffer_documents` must be 2 at least"),
         ({"masked_lm_prob": 15}, "`masked_lm_prob` is a share, from 0 to 1. Received: 15"),
         ({"short_seq_prob": -0.1}, "`short_seq_prob` is a share"),
+        (
+            {"masking": "word"},
+            "`masking` is one of 'piece', 'whole_word', 'ngram'. Received: 'word'",
+        ),
+        ({"objective": None}, "`objective` is one of 'next_sentence', 'sentence_order', 'none'"),
+        ({"num_workers": 0}, "`num_workers` must be 1 at least"),
+        ({"num_workers": 2, "worker_index": 2}, "Received: 2 of 2 workers"),
     )
     def test_arguments_out_of_range(self, arguments, message):
         with pytest.raises(ValueError, match=message):
@@ -204,7 +278,7 @@ class PretrainingDatasetTest(parameterized.TestCase):
 
 
 # The functions of the same name hide the modules.
-MODULES = ["pretraining_dataset", "next_sentence_pairs"]
+MODULES = ["pretraining_dataset", "tokenized_documents"]
 
 
 def peak_memory(path):
@@ -221,7 +295,7 @@ def peak_memory(path):
 def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
     # Buffers that the smaller corpus fills already.
     modules = [sys.modules[f"keras_bert_lib.data.{name}"] for name in MODULES]
-    monkeypatch.setattr(modules[0], "_SHUFFLE_PAIRS", 100)
+    monkeypatch.setattr(modules[0], "_SHUFFLE_EXAMPLES", 100)
     monkeypatch.setattr(modules[1], "_TOKENIZER_CHARACTERS", 4096)
     peaks = {}
     for name, count in [("warm", 40), ("one", 60), ("ten", 600)]:
