@@ -26,6 +26,8 @@ _TOKEN_COLUMNS = ("tokens", "words")
 _LABEL_COLUMNS = ("ner_tags", "tags", "labels")
 _HEAD_LINES = 1000  # that tell how many columns a file has
 _DOCUMENT_START = "-DOCSTART-"
+# As in the test file of WNUT-17 that all annotators' tags stand in, "B-location,B-group".
+_SEVERAL_TAGS = re.compile("^[A-Z]-.*,[A-Z]-")
 
 
 class LabelledTokens(NamedTuple):
@@ -66,9 +68,9 @@ def read_labelled_tokens(source, token_column=0, label_column=-1, labels=None):
 
     Raises:
         FileNotFoundError: a path does not exist, or a glob matches nothing.
-        ValueError: a column is missing, there are more words than tags, a tag is not among
-            `labels`, prefixes are of different schemes, or there are no rows. The message names the
-            row.
+        ValueError: a column is missing, there are more words than tags, a word has several tags, a
+            tag is not among `labels`, prefixes are of different schemes, or there are no rows. The
+            message names the row.
 
     Example:
         >>> import keras_bert_lib as kbl
@@ -167,6 +169,11 @@ def _checked(rows):
         for tag in tags:
             if not tag:
                 raise ValueError(f"{where} has a word without a tag. Write O where there is none.")
+            if _SEVERAL_TAGS.search(tag):
+                raise ValueError(
+                    f"{where} has a word with several tags, as of several annotators. Choose one "
+                    f"of them for each word. Received: {tag!r}"
+                )
         yield where, words, tags
 
 

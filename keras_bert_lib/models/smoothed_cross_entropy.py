@@ -70,7 +70,9 @@ def smoothed(loss, label_smoothing):
         return SmoothedCrossEntropy(label_smoothing, loss.ignore_class)
     if isinstance(loss, keras.losses.BinaryCrossentropy):
         return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=label_smoothing)
+    losses = loss.values() if isinstance(loss, dict) else [loss]
     raise ValueError(
-        "`label_smoothing` is for losses of labels, those of one or of several labels, and of "
-        f"tokens. Received: label_smoothing={label_smoothing}, loss={loss}"
+        "`label_smoothing` is for losses of labels: of texts, of tokens and of choices. Places in a "
+        "text, numbers and embeddings have none to smooth; leave it out. Received: label_smoothing="
+        f"{label_smoothing}, loss {', '.join(sorted({type(x).__name__ for x in losses}))}"
     )

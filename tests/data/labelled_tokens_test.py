@@ -93,6 +93,8 @@ def test_tables_and_lists(tmp_path):
 def test_tags_of_no_scheme_and_numbers():
     rows = [(["a", "b"], ["VB", "NN"]), (["c"], [3])]
     check(read_labelled_tokens(rows), [["a", "b"], ["c"]], [["VB", "NN"], ["3"]], ["3", "NN", "VB"])
+    # A comma is part of a tag like any other character.
+    assert read_labelled_tokens([(["a"], ["B-x,y"])]).labels == ["O", "B-x,y", "I-x,y"]
 
 
 def test_tags_out_of_order_are_mended_and_counted():
@@ -131,6 +133,7 @@ def test_empty_sentences_are_left_out():
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
+        ("a.conll", "a O\n\nb B-x,B-y\n", r"a\.conll line 3 .*several annotators.*'B-x,B-y'"),
         ("a.conll", "", "no words to read"),
         ("a.conll", "\n\n", "no words to read"),
         ("a.conll", "a\tO\nb\n", r"a\.conll line 2 has 1 columns, but the others have 2"),
@@ -181,3 +184,5 @@ def test_wnut17(shared_data):
         shared_data / "ner_wnut17" / "emerging.dev.conll", labels=read.labels
     )
     assert len(dev.words) == 1009
+    with pytest.raises(ValueError, match=r"line 201 has a word with several tags.*'B-corporation,"):
+        read_labelled_tokens(shared_data / "ner_wnut17" / "emerging.test.conll", labels=read.labels)
