@@ -1,12 +1,17 @@
 """Raw text files to documents: lists of sentences, streamed."""
 
 import itertools
+from typing import NamedTuple
+
+from absl import logging
 
 from keras_bert_lib.data.files import expand_paths, is_json_lines, parse_json_object, read_lines
 from keras_bert_lib.data.sentences import split_sentences
+from keras_bert_lib.data.tables import is_parquet, table_rows
 
 # A longer document is cut, so that a file without a blank line is streamed too.
-MAX_DOCUMENT_SENTENCES = 1000
+_MAX_SENTENCES = 1000
+_MAX_LINES = 10_000
 # The lines at a file's start that show how it is laid out.
 _HEAD_LINES = 2000
 # Widths at which people and programs wrap prose.
@@ -15,13 +20,21 @@ _MIN_WIDTH, _MAX_WIDTH = 40, 120
 _RAGGED = 5
 
 
-def read_documents(paths, text_column="text"):
+class RawDocument(NamedTuple):
+    """A document as a file has it: reading is quick, and splitting can go to other processes."""
+
+    lines: list  # of str; blank ones part its paragraphs
+    is_prose: bool  # whether lines may be wrapped
+
+
+def read_documents(paths, text_column="text", on_corrupt="raise"):
     r"""Reads documents from text files, one after the other.
 
-    Two formats are read, each also gzipped (`.gz`); the name tells which:
+    The name tells the format; the first and the last may be gzipped (`.gz`):
 
     - `.jsonl`, `.ndjson`: a JSON object a line, its `text_column` being one document. Blank lines
       inside it are white space.
+    - `.parquet`: a document a row, in the column of that name (needs `pyarrow`).
     - anything else is plain text. A blank line ends a document, as in google-research/bert; each
       line is split into sentences on its own, so that files with a sentence a line and files with
       a paragraph a line both come out right.
@@ -37,7 +50,8 @@ def read_documents(paths, text_column="text"):
 
     Args:
         paths: a path, a glob (`"corpus/*.txt"`, `**` included) or a list of them.
-        text_column: the key of the text in JSONL files.
+        text_column: the key of the text in JSONL files, and the column in Parquet files.
+        on_corrupt: "raise", or "skip" to log what is wrong with a file and go on with the next.
 
     Returns:
         Iterator of documents, each a list of str, its sentences; no document is empty. Bytes that
@@ -46,7 +60,7 @@ def read_documents(paths, text_column="text"):
     Raises:
         FileNotFoundError: a path does not exist, or a glob matches nothing.
         ValueError: a file cannot be read, a JSONL line is no object or has no such key, or there is
-            no text in any of the files. All but the first kind are raised while reading.
+            no text in any of the files; raised while reading.
 
     Example:
         >>> import keras_bert_lib as kbl
@@ -58,20 +72,42 @@ def read_documents(paths, text_column="text"):
     References:
         - google-research/bert, `README.md`, "Pre-training with BERT", for the plain text format
     """
-    return _read_files(expand_paths(paths), text_column)
+    raw_documents = read_raw_documents(expand_paths(paths), text_column, on_corrupt)
+    return (document for raw in raw_documents for document in split_raw_document(raw))
 
 
-def _read_files(files, text_column):
+def read_raw_documents(files, text_column="text", on_corrupt="raise"):
+    """Yields the `RawDocument`s of a list of paths; the arguments are those of `read_documents`."""
+    if on_corrupt not in ("raise", "skip"):
+        raise ValueError(f"`on_corrupt` is 'raise' or 'skip'. Received: {on_corrupt!r}")
+    return _read_files(files, text_column, on_corrupt)
+
+
+def split_raw_document(raw):
+    """Returns the documents, lists of sentences, that a `RawDocument` is cut into; maybe none."""
+    sentences = []
+    for _, block in _blocks(raw.lines):
+        sentences += _block_sentences(block, raw.is_prose)
+    return [sentences[i : i + _MAX_SENTENCES] for i in range(0, len(sentences), _MAX_SENTENCES)]
+
+
+def _read_files(files, text_column, on_corrupt):
     found = False
     for path in files:
         if is_json_lines(path):
             documents = _json_documents(path, text_column)
+        elif is_parquet(path):
+            documents = _parquet_documents(path, text_column)
         else:
             documents = _text_documents(read_lines(path))
-        for document in documents:
-            for start in range(0, len(document), MAX_DOCUMENT_SENTENCES):
-                found = True
-                yield document[start : start + MAX_DOCUMENT_SENTENCES]
+        try:
+            for document in documents:
+                found = found or any(map(str.strip, document.lines))
+                yield document
+        except ValueError as error:
+            if on_corrupt == "raise":
+                raise
+            logging.warning("Skipped the rest of %s: %s", path, error)
     if not found:
         raise ValueError(
             f"There is no text to read. Received: {files[0] if files[1:] == [] else files}"
@@ -113,19 +149,37 @@ def _json_documents(path, text_column):
                 f'{where} has no text under "{text_column}". Name the key with `text_column`. '
                 f"Received keys: {keys or 'none'}"
             )
-        yield split_document(text)
+        yield RawDocument(text.splitlines(), is_prose=True)
+
+
+def _parquet_documents(path, text_column):
+    columns = [text_column]
+    for where, text in table_rows(path, columns, ("text_column",), may_be_empty=columns):
+        if not isinstance(text, (str, type(None))):
+            raise ValueError(
+                f'{where} has no text under "{text_column}". Name the column with `text_column`. '
+                f"Received: {type(text).__name__}"
+            )
+        yield RawDocument((text or "").splitlines(), is_prose=True)
 
 
 def _text_documents(lines):
     head = list(itertools.islice(lines, _HEAD_LINES))
     is_prose, separator = _layout(list(_blocks(head)))
-    document = []
-    for blank_lines, block in _blocks(itertools.chain(head, lines)):
-        if document and (blank_lines >= separator or len(document) >= MAX_DOCUMENT_SENTENCES):
-            yield document
+    document, blank_lines = [], 0
+    for line in itertools.chain(head, lines):
+        line = line.rstrip()
+        if not line:
+            blank_lines += 1
+            continue
+        if document and (blank_lines >= separator or len(document) >= _MAX_LINES):
+            yield RawDocument(document, is_prose)
             document = []
-        document += _block_sentences(block, is_prose)
-    yield document
+        elif blank_lines:
+            document.append("")
+        document.append(line)
+        blank_lines = 0
+    yield RawDocument(document, is_prose)
 
 
 def _layout(blocks):
@@ -147,7 +201,7 @@ def _blocks(lines):
         if line:
             block.append(line)
             # A file without blank lines must not be held whole.
-            if len(block) == MAX_DOCUMENT_SENTENCES:
+            if len(block) == _MAX_SENTENCES:
                 yield blank_lines, block
                 blank_lines, block = 0, []
         else:

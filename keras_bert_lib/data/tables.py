@@ -78,7 +78,7 @@ def column_names(path):
     if is_json_lines(path):
         lines = (line for line in read_lines(path) if line.strip())
         return list(parse_json_object(next(lines, "{}"), f"{path} line 1"))
-    if _is_parquet(path):
+    if is_parquet(path):
         return list(_open_parquet(path).schema_arrow.names)
     _, header = next(_csv_records(_csv_reader(path, _is_tsv(path)), path), (0, []))
     return [name.strip() for name in header]
@@ -128,13 +128,14 @@ def _files_rows(paths, columns, arguments):
     for path in expand_paths(paths):
         if is_json_lines(path):
             yield from _json_rows(path, columns, arguments)
-        elif _is_parquet(path):
+        elif is_parquet(path):
             yield from _parquet_rows(path, columns, arguments)
         else:
             yield from _csv_rows(path, columns, arguments, _is_tsv(path))
 
 
-def _is_parquet(path):
+def is_parquet(path):
+    """Whether the file's name says that it is a Parquet file."""
     return path.lower().endswith(".parquet")
 
 

@@ -5,11 +5,12 @@ import itertools
 import json
 import os
 import textwrap
+from pathlib import Path
 
 import pytest
 
 from keras_bert_lib.data import read_documents, split_document
-from keras_bert_lib.data.documents import _text_documents
+from keras_bert_lib.data.documents import RawDocument, _text_documents
 
 PLAIN = "It rained. Nobody came.\nWe waited.\n\n\nThe sun is a star.\n"
 DOCUMENTS = [["It rained.", "Nobody came.", "We waited."], ["The sun is a star."]]
@@ -47,6 +48,38 @@ def test_plain_text(tmp_path, name):
 def test_json_lines(tmp_path, name):
     text = json_lines("It rained. Nobody came.\n\nWe waited.", " ", "The sun is a star.") + "\n"
     assert list(read_documents(write(tmp_path / name, text))) == DOCUMENTS
+
+
+def test_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    texts = ["It rained. Nobody came.\n\nWe waited.", None, " ", "The sun is a star."]
+    path = str(tmp_path / "a.parquet")
+    parquet.write_table(pyarrow.table({"text": texts, "id": [1, 2, 3, 4]}), path)
+    assert list(read_documents(path)) == DOCUMENTS
+    with pytest.raises(ValueError, match=r'no column "body".*`text_column`'):
+        list(read_documents(path, text_column="body"))
+    with pytest.raises(ValueError, match=r'row 1 has no text under "id".*Received: int'):
+        list(read_documents(path, text_column="id"))
+
+
+def test_corrupt_files_are_skipped(tmp_path, caplog):
+    paths = [
+        write(tmp_path / "a.jsonl", json_lines("A.", "B.") + "{\n" + json_lines("never read")),
+        write(tmp_path / "b.txt", ""),
+        write(tmp_path / "c.txt.gz", PLAIN),
+        write(tmp_path / "d.txt", "D."),
+    ]
+    Path(paths[2]).write_bytes(Path(paths[2]).read_bytes()[:-9])
+    with pytest.raises(ValueError, match=r"a\.jsonl line 3 is not JSON"):
+        list(read_documents(paths))
+    with caplog.at_level("WARNING"):
+        documents = list(read_documents(paths, on_corrupt="skip"))
+    assert documents[:2] + documents[-1:] == [["A."], ["B."], ["D."]]
+    skipped = [record.getMessage() for record in caplog.records]
+    assert [any(f"{name}: " in m for m in skipped) for name in paths] == [True, False, True, False]
+    with pytest.raises(ValueError, match=r"`on_corrupt` is 'raise' or 'skip'\. Received: None"):
+        read_documents(paths, on_corrupt=None)
 
 
 def test_text_column(tmp_path):
@@ -126,7 +159,7 @@ def test_long_documents_are_cut(tmp_path, name):
 def test_files_are_streamed(tmp_path):
     lines = itertools.chain(["One.\n", "\n"] * 3000, lines_too_many())
     stream = _text_documents(lines)
-    assert list(itertools.islice(stream, 2500)) == [["One."]] * 2500
+    assert list(itertools.islice(stream, 2500)) == [RawDocument(["One."], False)] * 2500
 
 
 def lines_too_many():
