@@ -10,7 +10,9 @@ same examples with the same recipe (see `finetune_tasks.py`): epochs, batch size
 decay of biases and LayerNorm, linear warmup over a tenth of the steps and linear decay, clipping to
 a global norm of 1, dropout of 0.1; each with its own tokenizer, batches of texts of like length
 (`group_by_length` there), and its own training loop: `fit`, and `Trainer`. What differs between
-seeds is the head, dropout and the order of the examples.
+seeds is the head, dropout and the order of the examples. STS-B has two rows: a model that reads
+both sentences at once, and one that embeds each, trained so that the cosine of two embeddings is
+their similarity (`sentence-transformers` there, with no text of like length beside another).
 
 A run of one task with one seed by one library is a piece, in a process of its own. What it measured
 is stored in the folder of `--results`, with its settings and versions; pieces that are there are
@@ -47,7 +49,10 @@ ADVERSARIES = ["keras_bert_lib+FGM", "keras_bert_lib+FreeLB"]
 DISTRIBUTIONS = {"keras_hub": "keras-hub"}
 # What `main` takes by default: tasks and libraries.
 DEFAULTS = {
-    "accuracy": (["sst2", "stsb", "clinc150", "wnut17", "rte", "squad"], [OURS, THEIRS]),
+    "accuracy": (
+        ["sst2", "stsb", "stsb_embedder", "clinc150", "wnut17", "rte", "squad"],
+        [OURS, THEIRS],
+    ),
     "throughput": (["sst2"], [OURS, "keras_hub", THEIRS]),
     "adversarial": (["sst2_small", "rte"], [OURS, *ADVERSARIES]),
 }
@@ -59,6 +64,7 @@ BATCHES = {
 WARMUP = 0.1
 WEIGHT_DECAY = 0.01
 EPSILON = 1e-6  # of AdamW
+MOST_SIMILAR = 5  # the highest score of STS-B, for a cosine of 1
 
 FLAGS = flags.FLAGS
 flags.DEFINE_list("tasks", None, f"What to train, where not the usual: some of {', '.join(TASKS)}.")
@@ -304,6 +310,14 @@ def make_keras_bert_lib(task, examples, seed, is_grouped, adversary):
         batches = kbl.data.token_classification(
             labelled_tokens(examples, labels), tokenizer, seed=seed, **options
         )
+    elif task.kind == "similarity":
+        model = kbl.BertTextEmbedder.from_pretrained(FLAGS.model, tokenizer=tokenizer)
+        batches = kbl.data.text_pairs(
+            [(text, pair, number / MOST_SIMILAR) for text, pair, number in examples],
+            tokenizer,
+            seed=seed,
+            **options,
+        )
     else:
         problem_type = "regression" if task.kind == "regression" else "single_label_classification"
         model = kbl.BertClassifier.from_pretrained(
@@ -323,7 +337,9 @@ def make_keras_bert_lib(task, examples, seed, is_grouped, adversary):
         warmup_ratio=WARMUP,
         weight_decay=WEIGHT_DECAY,
     )
-    if adversary:
+    if task.kind == "similarity":
+        model.compile(optimizer, loss="cosine")
+    elif adversary:
         model.compile(optimizer, adversarial=getattr(kbl.training, adversary)())
     else:
         model.compile(optimizer)
@@ -344,10 +360,17 @@ def make_keras_bert_lib(task, examples, seed, is_grouped, adversary):
             )
             return predict_tags(model, batches, examples)
         texts, pairs, _ = (list(column) for column in zip(*examples))
+        if task.kind == "similarity":
+            return cosines(model.encode(texts), model.encode(pairs))
         answers = model.predict_text(texts, None if pairs[0] is None else pairs)
         return answers if task.kind == "regression" else [answer["label"] for answer in answers]
 
     return Trainer(train, predict)
+
+
+def cosines(embeddings, others):
+    """Returns the cosines of normalized embeddings, two arrays `[n, hidden]`: list of float."""
+    return (embeddings * others).sum(-1).tolist()
 
 
 def labelled_tokens(examples, labels):
@@ -401,6 +424,8 @@ def make_transformers(task, examples, seed, is_grouped):
     import transformers
 
     transformers.set_seed(seed)
+    if task.kind == "similarity":
+        return make_sentence_transformers(task, examples, seed)
     tokenizer = transformers.AutoTokenizer.from_pretrained(FLAGS.model)
     options = {"truncation": True, "max_length": task.max_length}
     collate = transformers.DataCollatorWithPadding(tokenizer)
@@ -478,6 +503,50 @@ def make_transformers(task, examples, seed, is_grouped):
         if task.kind == "regression":
             return [float(logits[0]) for (logits,) in outputs(rows)]
         return [labels[logits.argmax()] for (logits,) in outputs(rows)]
+
+    return Trainer(train, predict)
+
+
+def make_sentence_transformers(task, examples, seed):
+    import datasets
+    import sentence_transformers
+    from sentence_transformers.sentence_transformer import losses
+
+    model = sentence_transformers.SentenceTransformer(FLAGS.model, device="cpu")
+    model.max_seq_length = task.max_length
+    texts, pairs, numbers = (list(column) for column in zip(*examples))
+    scores = [number / MOST_SIMILAR for number in numbers]
+    rows = datasets.Dataset.from_dict({"sentence1": texts, "sentence2": pairs, "score": scores})
+
+    def train(epochs, steps=None):
+        arguments = sentence_transformers.SentenceTransformerTrainingArguments(
+            output_dir="unused",
+            num_train_epochs=epochs,
+            max_steps=steps or -1,
+            per_device_train_batch_size=task.batch_size,
+            learning_rate=task.learning_rate,
+            lr_scheduler_type="linear",
+            warmup_steps=WARMUP,  # below 1: a share of the steps
+            weight_decay=WEIGHT_DECAY,
+            adam_epsilon=EPSILON,
+            max_grad_norm=1.0,
+            seed=seed,
+            use_cpu=True,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            logging_steps=50,
+        )
+        loss = losses.CosineSimilarityLoss(model)
+        sentence_transformers.SentenceTransformerTrainer(model, arguments, rows, loss=loss).train()
+
+    def predict(examples):
+        texts, pairs, _ = (list(column) for column in zip(*examples))
+        embeddings = [
+            model.encode(column, normalize_embeddings=True, show_progress_bar=False)
+            for column in (texts, pairs)
+        ]
+        return cosines(*embeddings)
 
     return Trainer(train, predict)
 

@@ -16,7 +16,7 @@ class Task(NamedTuple):
     """What is trained, on what, and how: the same for every library."""
 
     title: str
-    kind: str  # "classification", "regression", "tokens" or "questions"
+    kind: str  # "classification", "regression", "similarity", "tokens" or "questions"
     metric: str  # the one that is compared, of those that `score` returns
     num_train: int | None  # examples, spread over the file; None for all of them
     num_test: int | None
@@ -30,6 +30,9 @@ class Task(NamedTuple):
 TASKS = {
     "sst2": Task("SST-2", "classification", "accuracy", 20_000, None, 1, 1e-4, 32, 128, 1),
     "stsb": Task("STS-B", "regression", "Spearman", None, None, 3, 1e-4, 32, 128, 1),
+    "stsb_embedder": Task(
+        "STS-B, embeddings", "similarity", "Spearman", None, None, 2, 5e-5, 32, 128, 1
+    ),
     "clinc150": Task("CLINC150", "classification", "accuracy", None, None, 3, 4e-4, 64, 64, 1),
     "wnut17": Task("WNUT-17", "tokens", "entity F1", None, None, 4, 2e-4, 32, 128, 1),
     "rte": Task("RTE", "classification", "accuracy", None, None, 3, 1e-4, 32, 128, 3),
@@ -51,7 +54,7 @@ def read(name, split, data, limit=None):
         limit: int or None, the most examples.
 
     Returns:
-        List of examples. Of a classification and a regression `(text, pair, answer)`, `pair` None
+        List of examples. Of classes, numbers and similarities `(text, pair, answer)`, `pair` None
         or str, and `answer` a str or a float; of tokens `(words, tags)`; of questions dicts of
         `question`, `context`, `answer_start`, in characters, and `answers`, a list of str.
     """
@@ -59,6 +62,7 @@ def read(name, split, data, limit=None):
     examples = {
         "sst2": read_sst2,
         "stsb": read_stsb,
+        "stsb_embedder": read_stsb,
         "clinc150": read_clinc150,
         "wnut17": read_wnut17,
         "rte": read_rte,
@@ -147,7 +151,7 @@ def score(name, examples, predictions):
     if kind == "classification":
         right = [answer == label for answer, (_, _, label) in zip(predictions, examples)]
         return {"accuracy": 100 * sum(right) / len(right)}
-    if kind == "regression":
+    if kind in ("regression", "similarity"):
         from scipy import stats
 
         numbers = [number for _, _, number in examples]
