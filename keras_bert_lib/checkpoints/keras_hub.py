@@ -393,6 +393,11 @@ def to_keras_hub_tokenizer(tokenizer):
             "KerasHub's tokenizer finds added tokens only where they are whole words: %s.",
             shortlist(list(tokenizer.added_tokens)),
         )
+    if tokenizer.additional_special_tokens:
+        logging.warning(
+            "KerasHub's tokenizer does not find special tokens of your own in texts: %s.",
+            shortlist(list(tokenizer.additional_special_tokens)),
+        )
     strip_accents = tokenizer.strip_accents
     return import_keras_hub("Its tokenizer").models.BertTokenizer(
         vocabulary=tokenizer.vocabulary,

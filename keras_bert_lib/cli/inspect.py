@@ -98,7 +98,11 @@ def _tokenizer(tokenizer):
     stripped = tokenizer.lowercase if tokenizer.strip_accents is None else tokenizer.strip_accents
     accents = "accents stripped" if stripped else "accents kept"
     _facts(tokenizer=f"WordPiece, {casing}, {accents}, {tokenizer.vocabulary_size:,} pieces")
-    _facts(added_tokens=shortened(tokenizer.added_tokens), most_tokens=tokenizer.max_length)
+    _facts(
+        added_tokens=shortened(tokenizer.added_tokens),
+        special_tokens=shortened(tokenizer.additional_special_tokens),
+        most_tokens=tokenizer.max_length,
+    )
 
 
 def _inspect_saved_model(path):

@@ -86,6 +86,10 @@ class BertTokenizer(keras.layers.Layer):
         added_tokens: list of str. Words of your domain that stay whole: each is matched anywhere in
             the normalized text, before it is split. Ids follow the vocabulary's; one that is a
             piece already keeps its id. See `add_tokens`.
+        additional_special_tokens: list of str. Markers of your own, such as "[E1]": each is matched
+            anywhere in the text as it is given, before any rule, and never split or masked. Like
+            "[MASK]" they are characters where `special_tokens_in_text` is off. Ids follow the
+            vocabulary's, before those of `added_tokens`; one that is a piece already keeps its id.
         max_length: int. Default for the most tokens in a row, special tokens included.
 
     Call arguments:
@@ -120,11 +124,13 @@ class BertTokenizer(keras.layers.Layer):
             that fill their row to its last place count as a text that was cut.
         use_tf_text: bool. Cuts words of plain ASCII by tensorflow-text, which must be installed, to
             the same ids in less time. For large corpora in `tf.data`; a SavedModel with it in would
-            not load everywhere. Texts with offsets, and tokenizers with added tokens, do without.
+            not load everywhere. Texts with offsets, and tokenizers with tokens of their own, do
+            without.
 
     Returns:
         A dict of int32 tensors `[batch, seq]` (`[seq]` for a single text): "token_ids",
         "segment_ids", "padding_mask" (1 at tokens, 0 at padding), and what was asked for besides.
+        Where Keras runs on another backend than TensorFlow, eager calls return NumPy arrays.
 
     Raises:
         ValueError: if the vocabulary cannot be used, `max_length` leaves no room, texts are no
@@ -156,6 +162,7 @@ class BertTokenizer(keras.layers.Layer):
         max_chars_per_word=100,
         special_tokens_in_text=True,
         added_tokens=(),
+        additional_special_tokens=(),
         max_length=512,
         **kwargs,
     ):
@@ -181,20 +188,25 @@ class BertTokenizer(keras.layers.Layer):
             self._token_to_id[token] for token in SPECIAL_TOKENS[:4]
         )
         self.mask_token_id = self._token_to_id.get("[MASK]")  # only pretraining needs one
-        present = [token for token in SPECIAL_TOKENS if token in self._token_to_id]
-        self.special_token_ids = [self._token_to_id[token] for token in present]
+        additional = list(dict.fromkeys(additional_special_tokens))
+        tokenizer_files.check_special_tokens(additional)
+        for token in additional:
+            self._token_to_id.setdefault(token, len(self._token_to_id))
+        # In the order of ids, as files list them.
+        self.additional_special_tokens = tuple(sorted(additional, key=self._token_to_id.get))
+        specials = (*SPECIAL_TOKENS, *self.additional_special_tokens)
+        self._special_tokens = tuple(x for x in specials if x in self._token_to_id)
+        self.special_token_ids = [self._token_to_id[token] for token in self._special_tokens]
         self.added_tokens = ()
-        self._compile(_check_added_tokens(added_tokens))
+        self._compile(self._check_added_tokens(added_tokens))
         self.built = True
 
     def _compile(self, added_tokens):
         """Makes the tables anew, for the vocabulary and these added tokens."""
         token_to_id = {token: i for i, token in enumerate(self._base_vocabulary)}
-        for token in added_tokens:
+        for token in (*self.additional_special_tokens, *added_tokens):
             token_to_id.setdefault(token, len(token_to_id))
-        # In the order of ids, as files list them.
         added_tokens = sorted(added_tokens, key=token_to_id.get)
-        specials = [token for token in SPECIAL_TOKENS if token in token_to_id]
         tables = build_wordpiece_tables(
             self._base_vocabulary,
             lowercase=self.lowercase,
@@ -203,7 +215,9 @@ class BertTokenizer(keras.layers.Layer):
             clean_text=self.clean_text,
             max_chars_per_word=self.max_chars_per_word,
             special_tokens=tuple(
-                (token, token_to_id[token]) for token in specials if self.special_tokens_in_text
+                (token, token_to_id[token])
+                for token in self._special_tokens
+                if self.special_tokens_in_text
             ),
             added_tokens=tuple((token, token_to_id[token]) for token in added_tokens),
         )
@@ -240,11 +254,24 @@ class BertTokenizer(keras.layers.Layer):
             ValueError: if a token is not a str, is a special token, begins or ends with white
                 space, is empty by the text rules, or is by them the same as another.
         """
-        added = list(dict.fromkeys([*self.added_tokens, *_check_added_tokens(tokens)]))
+        added = list(dict.fromkeys([*self.added_tokens, *self._check_added_tokens(tokens)]))
         count = len(added) - len(self.added_tokens)
         if count:
             self._compile(added)
         return count
+
+    def _check_added_tokens(self, tokens):
+        """Returns them as a list without repetitions."""
+        if isinstance(tokens, (str, bytes)):
+            raise ValueError(f"Added tokens must be a list of str. Received: {tokens!r}")
+        for token in tokens:
+            if not isinstance(token, str):
+                raise ValueError(f"Added tokens must be str. Received: {token!r}")
+            if token in (*SPECIAL_TOKENS, *self.additional_special_tokens):
+                raise ValueError(
+                    f"{token} is a special token already and cannot be added. Received: {token!r}"
+                )
+        return list(dict.fromkeys(tokens))
 
     def token_to_id(self, token):
         """Returns the id (int) of a piece (str); that of [UNK] if there is no such piece."""
@@ -272,7 +299,20 @@ class BertTokenizer(keras.layers.Layer):
                     "`texts` and `text_pairs` must be equally many. "
                     f"Received: {texts.shape[0]} and {text_pairs.shape[0]}"
                 )
-        return super().__call__(texts, text_pairs, **kwargs)
+        if keras.backend.backend() == "tensorflow":
+            return super().__call__(texts, text_pairs, **kwargs)
+        if isinstance(texts, keras.KerasTensor):
+            raise ValueError(
+                "A tokenizer within a functional model needs the TensorFlow backend. Call it on "
+                f"texts, or in `tf.data`. Received: backend {keras.backend.backend()!r}"
+            )
+        # Past Keras, which would make the backend's arrays of the texts: they hold no strings.
+        outputs = self.call(texts, text_pairs, **kwargs)
+        if not tf.executing_eagerly():
+            return outputs
+        return {
+            name: x if isinstance(x, tf.RaggedTensor) else x.numpy() for name, x in outputs.items()
+        }
 
     def call(
         self,
@@ -396,7 +436,8 @@ class BertTokenizer(keras.layers.Layer):
 
         Args:
             token_ids: ints `[seq]`, or `[batch, seq]`, ragged or not.
-            skip_special_tokens: bool. Leaves out [CLS], [SEP], [PAD], [UNK] and [MASK].
+            skip_special_tokens: bool. Leaves out [CLS], [SEP], [PAD], [UNK], [MASK] and the
+                `additional_special_tokens`.
             clean_up: bool. Joins English punctuation and contractions to the word before.
 
         Returns:
@@ -447,7 +488,7 @@ class BertTokenizer(keras.layers.Layer):
         """
         words = tf.strings.split(texts, " ")
         distinct, index = tf.unique(words.flat_values)
-        if use_tf_text and not self.added_tokens:
+        if use_tf_text and not self.added_tokens and not self.additional_special_tokens:
             ids, starts, lengths = self._tokenize_ascii_by_tf_text(distinct)
         else:
             ids, lengths = self._wordpiece.on_any_length(*_join(distinct))[:2]
@@ -543,6 +584,7 @@ class BertTokenizer(keras.layers.Layer):
             "max_chars_per_word": self.max_chars_per_word,
             "special_tokens_in_text": self.special_tokens_in_text,
             "added_tokens": list(self.added_tokens),
+            "additional_special_tokens": list(self.additional_special_tokens),
             "max_length": self.max_length,
         }
 
@@ -604,20 +646,6 @@ def _check_stride(stride, max_length, truncation, pairs):
             f"`stride` must lie between 0 and {most}, so that each row of {max_length} tokens has "
             f"room for a new piece. Received: {stride}"
         )
-
-
-def _check_added_tokens(tokens):
-    """Returns them as a list without repetitions."""
-    if isinstance(tokens, (str, bytes)):
-        raise ValueError(f"Added tokens must be a list of str. Received: {tokens!r}")
-    for token in tokens:
-        if not isinstance(token, str):
-            raise ValueError(f"Added tokens must be str. Received: {token!r}")
-        if token in SPECIAL_TOKENS:
-            raise ValueError(
-                f"{token} is a special token already and cannot be added. Received: {token!r}"
-            )
-    return list(dict.fromkeys(tokens))
 
 
 def _fills_capacity(rows, layout):

@@ -9,6 +9,8 @@ added tokens. Where they differ, what `transformers.AutoTokenizer` does (5.23) i
   (`PreTrainedTokenizerFast`), or none at all, takes them from `tokenizer.json`.
 - Added tokens are those of `tokenizer_config.json` (`added_tokens_decoder`), or else those of
   `tokenizer.json` and of the older `added_tokens.json`.
+- Special are also the tokens that a configuration lists (`extra_special_tokens`, which were the
+  `additional_special_tokens`), and the added tokens that say so.
 
 What `BertTokenizer` cannot do is refused, and so is what versions 4 and 5 of `transformers` read
 differently.
@@ -56,7 +58,8 @@ def read_tokenizer(directory):
     Returns:
         dict, the arguments of `BertTokenizer`: `vocabulary` (list of str), `lowercase`,
         `strip_accents`, `split_on_cjk`, `clean_text`, `max_chars_per_word`,
-        `special_tokens_in_text`, `max_length` and `added_tokens` (list of str).
+        `special_tokens_in_text`, `max_length`, `added_tokens` and `additional_special_tokens`
+        (lists of str).
 
     Raises:
         FileNotFoundError: if there is neither `vocab.txt` nor `tokenizer.json`.
@@ -67,11 +70,11 @@ def read_tokenizer(directory):
     config_path, file_path = directory / "tokenizer_config.json", directory / "tokenizer.json"
     vocabulary_path = directory / "vocab.txt"
     config, model_config = _read_json(config_path), _read_json(directory / "config.json")
-    _check_special_tokens(config, config_path)
+    listed = _read_special_tokens(config, config_path)
     if "added_tokens_decoder" not in config:
         path = directory / "special_tokens_map.json"
         special_tokens = _read_json(path)
-        _check_special_tokens(special_tokens, path)
+        listed += _read_special_tokens(special_tokens, path)
         config = {**config, **special_tokens}
 
     file = _read_json(file_path)
@@ -97,12 +100,14 @@ def read_tokenizer(directory):
         if config.get(side, "right") != "right":
             _refuse(config_path, side, "only the right side is padded and cut", config[side])
 
-    added, special = _read_added_tokens(directory, config, file, vocabulary, by_file)
+    added, special, additional = _read_added_tokens(
+        directory, config, file, vocabulary, by_file, listed
+    )
     for name, token in _NAME_OF_TOKEN.items():
         if config.get(name, None if by_file else token) is not None:
             special.add(token)
     missing = [token for token in SPECIAL_TOKENS if token in vocabulary and token not in special]
-    if missing and special:
+    if missing and (special or additional):
         path = file_path if by_file else config_path
         _refuse(path, "special tokens", "all of them or none can stand in texts, not some", missing)
     split = _get(config, "split_special_tokens", False, bool, config_path)
@@ -112,6 +117,7 @@ def read_tokenizer(directory):
         "special_tokens_in_text": not missing and not split,
         "max_length": _read_max_length(config, config_path),
         "added_tokens": added,
+        "additional_special_tokens": additional,
     }
 
 
@@ -161,6 +167,7 @@ def write_tokenizer(directory, arguments):
         special_tokens=[(token, ids[token]) for token in ("[CLS]", "[SEP]")],
     )
     tokenizer.decoder = decoders.WordPiece(prefix="##")
+    special_tokens += arguments["additional_special_tokens"]
     tokenizer.add_special_tokens(
         [AddedToken(token, normalized=False, special=True) for token in special_tokens]
     )
@@ -180,6 +187,8 @@ def write_tokenizer(directory, arguments):
         "model_max_length": arguments["max_length"],
         # A name that is not in the vocabulary would be added to it, hence None.
         **{name: token if token in ids else None for name, token in _NAME_OF_TOKEN.items()},
+        # Of version 4; it is the `extra_special_tokens` of version 5, which reads it, too.
+        "additional_special_tokens": list(arguments["additional_special_tokens"]),
         # Also in `tokenizer.json`; here it keeps older files that lie about from being read.
         "added_tokens_decoder": {
             str(token["id"]): {key: token[key] for key in token if key != "id"}
@@ -188,6 +197,44 @@ def write_tokenizer(directory, arguments):
     }
     _write_json(directory / "tokenizer.json", file)
     _write_json(directory / "tokenizer_config.json", config)
+
+
+def check_special_tokens(tokens):
+    """Raises unless the special tokens, besides BERT's, can be told apart in any text.
+
+    No two of them may overlap: they are looked for all at once.
+
+    Args:
+        tokens: list of str.
+    """
+    known = []
+    for token in (*SPECIAL_TOKENS, *tokens):
+        if not isinstance(token, str) or not token.isprintable() or " " in token:
+            raise ValueError(
+                "A special token must be a str without white space and control characters. "
+                f"Received: {token!r}"
+            )
+        if len(token.encode()) < 3:
+            raise ValueError(f"A special token must have three bytes at least. Received: {token!r}")
+        for other in known:
+            if _overlap(token, other):
+                raise ValueError(
+                    "Special tokens that may overlap in a text cannot be told apart. "
+                    f"Received: {other!r} and {token!r}"
+                )
+        if _ends_as(token, token):
+            raise ValueError(f"A special token must not end as it begins. Received: {token!r}")
+        known.append(token)
+
+
+def _overlap(a, b):
+    """Whether two tokens can share characters of a text."""
+    return a in b or b in a or _ends_as(a, b) or _ends_as(b, a)
+
+
+def _ends_as(a, b):
+    """Whether `a` ends as `b` begins."""
+    return any(a.endswith(b[:n]) for n in range(1, min(len(a), len(b))))
 
 
 def _is_general(config, config_path, model_config):
@@ -303,10 +350,12 @@ def _check_same(vocabulary, path, listed):
     return listed
 
 
-def _check_special_tokens(config, path):
-    """Checks that the special tokens of a configuration are BERT's, and plain."""
+def _read_special_tokens(config, path):
+    """Checks that the special tokens of a configuration are plain; returns those beside BERT's."""
+    additional = []
     for field, value in config.items():
-        if field in _LISTS_OF_TOKENS:
+        is_list = field in _LISTS_OF_TOKENS
+        if is_list:
             values = list((value.values() if isinstance(value, dict) else value) or [])
         elif field.endswith("_token") and isinstance(value, (str, dict)):
             values = [value]
@@ -315,16 +364,28 @@ def _check_special_tokens(config, path):
         for token in values:
             flags = token if isinstance(token, dict) else {"content": token}
             content = flags.get("content")
-            if content != _NAME_OF_TOKEN.get(field, content) or content not in SPECIAL_TOKENS:
-                why = f"the special tokens must be {', '.join(SPECIAL_TOKENS)}"
-                _refuse(path, field, why, content)
+            if is_list and content not in SPECIAL_TOKENS:
+                if not isinstance(content, str) or not content:
+                    _refuse(path, field, "must be texts", token)
+                additional.append(content)
+            elif content != _NAME_OF_TOKEN.get(field, content) or content not in SPECIAL_TOKENS:
+                why = (
+                    f"the special tokens must be {', '.join(SPECIAL_TOKENS)}, or stand in a list, "
+                )
+                _refuse(path, field, why + "`extra_special_tokens`", content)
             for flag in ("single_word", "lstrip", "rstrip", "normalized"):
                 if flags.get(flag, False):
                     _refuse(path, f"{field}.{flag}", "must be false", True)
+    return additional
 
 
-def _read_added_tokens(directory, config, file, vocabulary, by_file):
-    """Returns the added tokens, list of str, and the special tokens among them, set of str."""
+def _read_added_tokens(directory, config, file, vocabulary, by_file, listed):
+    """Reads what is never split.
+
+    Returns:
+        The added tokens, list of str; BERT's special tokens that are listed with them, set of str;
+        and the other special tokens, list of str: those of `listed`, and those that say so.
+    """
     path, field, tokens = directory / "tokenizer.json", "added_tokens", {}
     for token in file.get(field) or []:
         token_id = token.get("id") if isinstance(token, dict) else None
@@ -345,27 +406,45 @@ def _read_added_tokens(directory, config, file, vocabulary, by_file):
             tokens.setdefault(_to_id(token_id, older_path, content), {"content": content})
 
     ids = {piece: i for i, piece in enumerate(vocabulary)}
-    added, special = [], set()
+    added, special, additional = [], set(), []
     for token_id, token in sorted(tokens.items()):
         content = _content(token)
         if content is None:
             _refuse(path, field, "each must have its text in `content`", token)
-        is_special = content in SPECIAL_TOKENS
-        if is_special and content not in ids:
+        is_bert = content in SPECIAL_TOKENS
+        if is_bert and content not in ids:
             _refuse(path, field, "a special token must be a piece of the vocabulary", content)
+        is_new = content not in ids
         if token_id != ids.setdefault(content, len(ids)):
             why = f"the id of {content!r} must be {ids[content]}, its own in the vocabulary or the "
             _refuse(path, field, why + "next after it, without gaps", token_id)
+        is_special = is_bert or content in listed or token.get("special") is True
+        if content in listed and "special" not in token:
+            why = f"{content!r} is special in transformers 4, and not in 5. Save the tokenizer anew"
+            _refuse(path, field, why, token_id)
         plain = {"single_word": False, "lstrip": False, "rstrip": False}
         for flag, value in {**plain, "normalized": not is_special, "special": is_special}.items():
             if token.get(flag, value) != value:
-                why = f"`{flag}` of {content!r} must be {str(value).lower()}. Special are only "
-                _refuse(path, field, why + ", ".join(SPECIAL_TOKENS), token[flag])
-        if is_special:
+                why = f"`{flag}` of {content!r} must be {str(value).lower()}"
+                _refuse(path, field, why, token[flag])
+        if is_bert:
             special.add(content)
-        else:
+        elif not is_special:
             added.append(content)
-    return added, special
+        elif is_new and any(ids[other] >= len(vocabulary) for other in added):
+            _refuse(path, field, "special tokens must come before others that are new", content)
+        else:
+            additional.append(content)
+    for content in listed:
+        if content not in ids and any(ids[other] >= len(vocabulary) for other in added):
+            _refuse(path, field, "special tokens must come before others that are new", content)
+        ids.setdefault(content, len(ids))
+    additional = sorted({*additional, *listed}, key=ids.get)
+    try:
+        check_special_tokens(additional)
+    except ValueError as error:
+        raise ValueError(f"{directory}: {error}") from None
+    return added, special, additional
 
 
 def _read_max_length(config, path):

@@ -448,11 +448,22 @@ EXTRAS = {"return_offsets": True, "return_word_ids": True, "return_truncated": T
     ],
 )
 def test_everything_works_everywhere(vocabulary_file, tmp_path, options):
-    """What the tokenizer can tell besides ids, of pairs, with added tokens."""
-    tokenizer = kbl.BertTokenizer(vocabulary_file, added_tokens=["film club", "東京", "a.b"])
+    """What the tokenizer can tell besides ids, of pairs, with added and special tokens."""
+    tokenizer = kbl.BertTokenizer(
+        vocabulary_file,
+        added_tokens=["film club", "東京", "a.b"],
+        additional_special_tokens=["[E1]", "<Ü>"],
+    )
     first = [text for text in HOSTILE + INVALID if len(text) < 200]
     second = [*first[5:], *first[:5]]
     first[0] = b"the Film\tclub's a.b.a.b xa.b \xe6\x9d\xb1\xe4\xba\xactower"
+    first[1] = b"[E1]film[E1][e1]club <\xc3\x9c>s<\xc3\xbc> \xe6[E1\xc3<\xc3\x9c>"
+    markers = [tokenizer.token_to_id(token) for token in ("[E1]", "<Ü>")]
+    assert tokenizer.vocabulary[-5:-3] == ["[E1]", "<Ü>"]
+    assert [i for i in tokenizer(first[1])["token_ids"] if i in markers] == [
+        *[markers[0]] * 2,
+        *[markers[1]] * 2,
+    ]
     options = {"truncation": "only_second", **options}
     eager = tokenizer(first, second, **options)
     columns = [bytes_of(texts, 512) for texts in (first, second)]
@@ -717,6 +728,20 @@ class ErrorsTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, message):
             tokenizer.add_tokens(tokens)
         assert tokenizer.vocabulary_size == 6
+
+    @parameterized.parameters(
+        (["[A]", "[A]b"], r"may overlap.*Received: '\[A\]' and '\[A\]b'"),
+        (["<ab", "ab>"], "may overlap"),
+        (["[MASK]s"], "may overlap"),
+        (["x-x"], "not end as it begins. Received: 'x-x'"),
+        (["é"], "three bytes"),
+        (["[A 1]"], "white space"),
+        (["[A\n]"], "white space"),
+        ([b"[A]"], "must be a str"),
+    )
+    def test_special_tokens(self, tokens, message):
+        with self.assertRaisesRegex(ValueError, message):
+            kbl.BertTokenizer([*SPECIALS, "a"], additional_special_tokens=tokens)
 
     def test_files(self):
         with self.assertRaisesRegex(FileNotFoundError, "nowhere"):

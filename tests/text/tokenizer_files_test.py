@@ -16,6 +16,7 @@ VOCABULARY = [
     *(f"##{c}" for c in LETTERS),
     *"-!.,#[]()/'東京é",
     *("the", "film", "covid", "##ing", "É", "##é", "C", "O", "##O", "ᄒ", "##ᅡ", "##ᆫ"),
+    "[E1]",
 ]
 ADDED = ["COVID-19", "film", "new york", "New York City", "東京", "C++", "##q", "é!", "covid"]
 ARGUMENTS = {
@@ -28,7 +29,9 @@ ARGUMENTS = {
     "special_tokens_in_text": True,
     "max_length": 512,
     "added_tokens": [],
+    "additional_special_tokens": [],
 }
+MARKERS = ["[E1]", "[/E1]", "@é@e"]  # of which the vocabulary has one
 TEXTS = [
     "",
     " ",
@@ -40,6 +43,7 @@ TEXTS = [
     "[MASK] [mask]film[SEP]covid[CLS [PAD]][UNK]",
     "a" * 99 + " " + "a" * 101 + "film",
     "\u3000한 ﬁlm İ ΑΣ Σ\u2028x\ufffdy\u200bz",
+    "[E1]COVID-19[/E1] x[E1]film@é@ed[e1] [E1 ] [[E1]] @e\u0301@e @é@é@e[MASK][/E1][E1]\u0301",
 ]
 
 
@@ -50,9 +54,7 @@ def arguments_with(**changes):
 def name_of(arguments):
     """A short name for a test: what differs from the defaults."""
     changes = (k for k, v in arguments.items() if v != ARGUMENTS[k])
-    return "-".join(
-        f"{k}={arguments[k]}" if k not in ("vocabulary", "added_tokens") else k for k in changes
-    )
+    return "-".join(f"{k}={arguments[k]}" if type(arguments[k]) is not list else k for k in changes)
 
 
 OPTIONS = [
@@ -66,13 +68,15 @@ OPTIONS = [
     arguments_with(clean_text=False, added_tokens=["COVID-19", "film", "東京"], max_length=77),
     arguments_with(max_chars_per_word=5, special_tokens_in_text=False),
     arguments_with(special_tokens_in_text=False, added_tokens=["mask", "a[", "[MASK]x"]),
+    arguments_with(added_tokens=ADDED, additional_special_tokens=MARKERS),
+    arguments_with(special_tokens_in_text=False, additional_special_tokens=MARKERS[:2]),
     arguments_with(vocabulary=[p for p in VOCABULARY if p != "[MASK]"], added_tokens=["[mask]"]),
 ]
 
 SOME_OPTIONS = [
     arguments_with(added_tokens=ADDED),
     arguments_with(lowercase=False, strip_accents=True, split_on_cjk=False, added_tokens=ADDED),
-    *OPTIONS[-4:-1],
+    *OPTIONS[-6:-1],
 ]
 
 
@@ -94,6 +98,7 @@ def make_theirs(arguments):
         clean_text=arguments["clean_text"],
     )._tokenizer
     theirs.model.max_input_chars_per_word = arguments["max_chars_per_word"]
+    theirs.add_special_tokens(arguments["additional_special_tokens"])
     theirs.add_tokens(arguments["added_tokens"])
     theirs.encode_special_tokens = not arguments["special_tokens_in_text"]
     return theirs
@@ -190,7 +195,7 @@ def test_pieces_of_white_space(tmp_path):
     vocabulary = [*VOCABULARY, "\u2028", "zz\u3000", "last"]
     path = write(tmp_path, vocab=lines(vocabulary)) / "vocab.txt"
     BertWordPieceTokenizer(str(path)).save(str(tmp_path / "tokenizer.json"))
-    assert json.loads((tmp_path / "tokenizer.json").read_text())["model"]["vocab"][""] == 103
+    assert json.loads((tmp_path / "tokenizer.json").read_text())["model"]["vocab"][""] == 104
     assert read_tokenizer(tmp_path) == arguments_with(vocabulary=vocabulary)
 
 
@@ -377,7 +382,15 @@ CONFIG = {"tokenizer_class": "BertTokenizer"}
         ({"tokenizer": added_token(rstrip=True)}, "`rstrip` of 'x-1' must be false"),
         ({"tokenizer": added_token(single_word=True)}, "`single_word` of 'x-1' must be false"),
         ({"tokenizer": added_token(normalized=False)}, "`normalized` of 'x-1' must be true"),
-        ({"tokenizer": added_token(special=True)}, "`special` of 'x-1' must be false"),
+        ({"tokenizer": added_token(special=True)}, "`normalized` of 'x-1' must be false"),
+        (
+            {"tokenizer": added_token(special=True, normalized=False, content="xx")},
+            "A special token must have three bytes at least. Received: 'xx'",
+        ),
+        (
+            {"tokenizer": added_token(), "tokenizer_config": {"extra_special_tokens": ["[E2]"]}},
+            r"`added_tokens`: special tokens must come before others that are new.*\[E2\]",
+        ),
         (
             {"tokenizer": changed("added_tokens", 4, "lstrip", value=True)},
             r"`lstrip` of '\[MASK\]' must be false",
@@ -418,8 +431,16 @@ CONFIG = {"tokenizer_class": "BertTokenizer"}
             "`mask_token.lstrip`",
         ),
         (
-            {"vocab": lines(), "special_tokens_map": {"additional_special_tokens": ["[E1]"]}},
-            r"`additional_special_tokens`.*\[E1\]",
+            {"vocab": lines(), "special_tokens_map": {"additional_special_tokens": [1]}},
+            r"`additional_special_tokens`: must be texts. Received: 1",
+        ),
+        (
+            {
+                "vocab": lines(),
+                "special_tokens_map": {"additional_special_tokens": ["[E2]"]},
+                "added_tokens": {"[E2]": len(VOCABULARY)},
+            },
+            r"'\[E2\]' is special in transformers 4, and not in 5. Save the tokenizer anew",
         ),
         ({"vocab": lines(), "tokenizer_config": {"bos_token": "<s>"}}, "`bos_token`.*<s>"),
         (
@@ -434,7 +455,7 @@ CONFIG = {"tokenizer_class": "BertTokenizer"}
         ({"vocab": lines(), "tokenizer_config": {"strip_accents": 0}}, "`strip_accents`.*0"),
         ({"vocab": lines(), "tokenizer_config": {"padding_side": "left"}}, "`padding_side`"),
         ({"vocab": lines(), "tokenizer_config": {"model_max_length": "512"}}, "`model_max_length`"),
-        ({"vocab": lines([*VOCABULARY, "film"])}, "vocab.txt.*'film' twice.*93 and 104"),
+        ({"vocab": lines([*VOCABULARY, "film"])}, "vocab.txt.*'film' twice.*93 and 105"),
     ],
 )
 def test_errors(files, message, tmp_path):
@@ -482,6 +503,7 @@ def options_of(theirs):
     ids = file["model"]["vocab"]
     normalizer, split = file["normalizer"], theirs.backend_tokenizer.encode_special_tokens
     tokens = [token for token in file["added_tokens"] if not token["special"]]
+    special = [token["content"] for token in file["added_tokens"] if token["special"]]
     return {
         "vocabulary": sorted(ids, key=ids.get),
         "lowercase": normalizer["lowercase"],
@@ -491,6 +513,7 @@ def options_of(theirs):
         "max_chars_per_word": file["model"]["max_input_chars_per_word"],
         "special_tokens_in_text": len(tokens) < len(file["added_tokens"]) and not split,
         "added_tokens": [token["content"] for token in tokens],
+        "additional_special_tokens": [x for x in special if x not in SPECIAL_TOKENS],
     }
 
 
@@ -533,19 +556,33 @@ DIRECTORIES = [
             "PythonBackend",
         )
     ),
-    {"vocab": lines(), "tokenizer_config": CONFIG, "added_tokens": {"b": 6, "x1": 103, "x2": 104}},
+    {"vocab": lines(), "tokenizer_config": CONFIG, "added_tokens": {"b": 6, "x1": 104, "x2": 105}},
     {
         "tokenizer": tokenizer_json(added_tokens=["mine"]),
         "tokenizer_config": CONFIG,
-        "added_tokens": {"older": 103, "oldest": 104},
+        "added_tokens": {"older": 104, "oldest": 105},
     },
     {
         "tokenizer": tokenizer_json(added_tokens=["mine"]),
         "tokenizer_config": {
             **CONFIG,
-            "added_tokens_decoder": {"103": {"content": "other", "special": False}},
+            "added_tokens_decoder": {"104": {"content": "other", "special": False}},
         },
         "special_tokens_map": {"mask_token": "<mask>"},
+    },
+    {"vocab": lines(), "tokenizer_config": {**CONFIG, "extra_special_tokens": ["[E1]", "[E2]"]}},
+    {"vocab": lines(), "tokenizer_config": {**CONFIG, "additional_special_tokens": ["[E1]"]}},
+    {"vocab": lines(), "tokenizer_config": {**CONFIG, "extra_special_tokens": {"e": "[E1]"}}},
+    {
+        "vocab": lines(),
+        "tokenizer_config": CONFIG,
+        "special_tokens_map": {"additional_special_tokens": ["[E2]", "[E1]"]},
+        "added_tokens": {"film": VOCABULARY.index("film")},
+    },
+    {"tokenizer": tokenizer_json(additional_special_tokens=MARKERS, added_tokens=["mine"])},
+    {
+        "tokenizer": tokenizer_json(additional_special_tokens=MARKERS),
+        "tokenizer_config": {**CONFIG, "extra_special_tokens": MARKERS},
     },
     {
         "vocab": lines(),
@@ -601,8 +638,10 @@ def test_transformers_makes_the_same_tokenizer(arguments, with_model, tmp_path):
 @pytest.mark.parametrize("arguments", SOME_OPTIONS, ids=name_of)
 def test_ours_is_the_tokenizer_of_transformers(arguments, tmp_path):
     transformers = pytest.importorskip("transformers", minversion="5")
-    kbl.BertTokenizer(**{**arguments, "added_tokens": []}).save_pretrained(tmp_path)
+    own = {"added_tokens": [], "additional_special_tokens": []}
+    kbl.BertTokenizer(**arguments | own).save_pretrained(tmp_path)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    theirs.add_special_tokens({"extra_special_tokens": arguments["additional_special_tokens"]})
     theirs.add_tokens(arguments["added_tokens"])
     theirs.save_pretrained(tmp_path / "theirs")
     ours = kbl.BertTokenizer.from_pretrained(tmp_path / "theirs")
