@@ -1,5 +1,6 @@
 """Readers and `tf.data` pipelines: pretraining examples, and the data sets of all tasks."""
 
+from keras_bert_lib.data.build_token_cache import build_token_cache
 from keras_bert_lib.data.compared_texts import TextPairs, read_text_pairs
 from keras_bert_lib.data.documents import read_documents, split_document
 from keras_bert_lib.data.glue import read_glue
@@ -22,6 +23,7 @@ __all__ = [
     "LabelledTokens",
     "Questions",
     "TextPairs",
+    "build_token_cache",
     "count_pretraining_examples",
     "multiple_choice",
     "pretraining_dataset",

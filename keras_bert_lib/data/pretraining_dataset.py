@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_bert_lib.data.documents import read_documents
+from keras_bert_lib.data.files import expand_paths
 from keras_bert_lib.data.masked_examples import (
     MASKINGS,
     masked_batch,
@@ -20,6 +21,13 @@ from keras_bert_lib.data.segment_pairs import (
     sentence_order_pairs,
     shuffled,
     single_segments,
+)
+from keras_bert_lib.data.token_cache import (
+    check_finished,
+    is_token_cache,
+    read_info,
+    read_shards,
+    shards_of_worker,
 )
 from keras_bert_lib.data.tokenized_documents import cut_sentences, tokenize_documents
 
@@ -52,6 +60,8 @@ def pretraining_dataset(
     drop_remainder=True,
     num_workers=1,
     worker_index=0,
+    text_column="text",
+    on_corrupt="raise",
 ):
     """Streams masked-language-model and next-sentence examples from raw text.
 
@@ -69,15 +79,16 @@ def pretraining_dataset(
     within an example only (`example_ids`) and counts positions from its start (`position_ids`), as
     `BertPretrainer` does, computes for each example what it would compute for it alone.
 
-    Several workers each read a share of their own: of the files, where there are enough, otherwise
-    of the documents. Give the same `seed` to all of them. Their shares are not equally large, so
-    that they train with `repeat=True` and a number of steps.
+    Several workers each read a share of their own: shards of a token cache; files, where there are
+    enough; otherwise every n-th document. Give the same `seed` to all of them. Their shares are not
+    equally large, so that they train with `repeat=True` and a number of steps.
 
     Args:
-        source: a path, a glob or a list of them (`read_documents` tells the formats), or documents,
-            each a list of str, its sentences, in a list or another iterable that can be iterated
-            again and again.
-        tokenizer: `BertTokenizer`.
+        source: the directory of a token cache (`build_token_cache`), which is read many times
+            faster; or a path, a glob or a list of them (`read_documents` tells the formats); or
+            documents, each a list of str, its sentences, in a list or another iterable that can be
+            iterated again and again.
+        tokenizer: `BertTokenizer`; that of the cache.
         batch_size: examples in a batch.
         max_length: pieces in an example, `[CLS]` and both `[SEP]` included. In pieces, s.
         max_predictions: the most pieces to predict in an example, p.
@@ -99,6 +110,9 @@ def pretraining_dataset(
             not, the batch dimension is unknown.
         num_workers: the workers that share the source.
         worker_index: which of them this one is, from 0.
+        text_column: the key of the text in JSONL files, and the column in Parquet files.
+        on_corrupt: "raise", or "skip" to log what is wrong with a file, or with a shard of a
+            token cache, and go on with the next.
 
     Returns:
         `tf.data.Dataset` of dicts: `token_ids`, `segment_ids`, `padding_mask` `[b, s]` int32;
@@ -112,9 +126,10 @@ def pretraining_dataset(
 
     Raises:
         FileNotFoundError: a path does not exist, or a glob matches nothing.
-        ValueError: the source holds fewer than two documents or cannot be iterated twice, or an
-            argument is out of range. What is wrong further into the files is raised, as
-            `tf.errors.InvalidArgumentError`, when the iteration comes to it.
+        ValueError: the source holds fewer than two documents or cannot be iterated twice, the token
+            cache is of another tokenizer, or an argument is out of range. What is wrong further
+            into the files is raised, as `tf.errors.InvalidArgumentError`, when the iteration comes
+            to it.
 
     Example:
         >>> import keras_bert_lib as kbl
@@ -156,6 +171,8 @@ def pretraining_dataset(
         shuffle_buffer_documents,
         num_workers,
         worker_index,
+        text_column,
+        on_corrupt,
     )
     max_examples = max(1, max_length // _LEAST_POSITIONS)
     epoch_numbers = itertools.count()
@@ -237,6 +254,8 @@ def count_pretraining_examples(
     shuffle_buffer_documents=1000,
     num_workers=1,
     worker_index=0,
+    text_column="text",
+    on_corrupt="raise",
 ):
     """Counts the rows of the first epoch of `pretraining_dataset`: examples, or packed rows.
 
@@ -256,6 +275,8 @@ def count_pretraining_examples(
         shuffle_buffer_documents: documents in the pool.
         num_workers: the workers that share the source.
         worker_index: which of them this one is.
+        text_column: the key of the text in JSONL files, and the column in Parquet files.
+        on_corrupt: "raise" or "skip".
 
     Returns:
         int, the number of rows; divide by the batch size to get the steps of an epoch.
@@ -284,6 +305,8 @@ def count_pretraining_examples(
         shuffle_buffer_documents,
         num_workers,
         worker_index,
+        text_column,
+        on_corrupt,
     )
     rows, _ = rows_of_epoch(0)
     return sum(1 for _ in rows)
@@ -302,6 +325,8 @@ def _rows_of_epoch(
     pool_size,
     num_workers,
     worker_index,
+    text_column,
+    on_corrupt,
 ):
     """Returns a function from the number of an epoch to its rows and the generator of its masks."""
     _check_at_least("max_length", max_length, 5)
@@ -309,11 +334,11 @@ def _rows_of_epoch(
     _check_choice("objective", objective, _OBJECTIVES)
     make_examples, special_tokens = _OBJECTIVES[objective]
     max_tokens = max_length - special_tokens
-    open_documents = _documents_of_worker(source, num_workers, worker_index)
-    # What is wrong with the start of the source is said now, and not from inside tf.data.
-    first = len(list(itertools.islice(open_documents(), 2)))
+    open_documents, least = _open_source(
+        source, tokenizer, num_workers, worker_index, text_column, on_corrupt
+    )
     if objective == "next_sentence":
-        check_enough_documents(first)
+        check_enough_documents(least)
 
     def size_of(pair):
         pieces = len(pair.tokens_a) + len(pair.tokens_b)
@@ -324,10 +349,9 @@ def _rows_of_epoch(
     def rows_of_epoch(epoch):
         # Packing and masks are drawn from generators of their own, so that the pairs do not depend
         # on their options.
-        seeds = np.random.SeedSequence((seed, epoch, worker_index)).spawn(3)
-        rng, mask_rng, packing_rng = map(np.random.default_rng, seeds)
-        documents = tokenize_documents(open_documents(), tokenizer)
-        documents = (cut_sentences(document, max_tokens) for document in documents)
+        seeds = np.random.SeedSequence((seed, epoch, worker_index)).spawn(4)
+        rng, mask_rng, packing_rng, shard_rng = map(np.random.default_rng, seeds)
+        documents = (cut_sentences(document, max_tokens) for document in open_documents(shard_rng))
         examples = make_examples(documents, rng, max_tokens, short_seq_prob, pool_size)
         examples = shuffled(examples, _SHUFFLE_EXAMPLES, rng)
         if packing:
@@ -342,28 +366,48 @@ def _rows_of_epoch(
     return rows_of_epoch
 
 
-def _documents_of_worker(source, num_workers, worker_index):
+def _open_source(source, tokenizer, num_workers, worker_index, text_column, on_corrupt):
+    """Opens a worker's share of a source.
+
+    Returns:
+        A function from a generator to the worker's `TokenizedDocument`s from the beginning, and
+        whether there are none of them, one, or two and more.
+    """
+    # What is wrong with the start of the source is said now, and not from inside tf.data.
+    if is_token_cache(source):
+        info = read_info(source, tokenizer)
+        shards = shards_of_worker(source, info, num_workers, worker_index)
+        first = itertools.islice(read_shards(shards, on_corrupt), 2)
+        return lambda rng: read_shards(shards, on_corrupt, rng), len(list(first))
+    open_documents = _reopenable(source, num_workers, worker_index, text_column, on_corrupt)
+    first = itertools.islice(open_documents(), 2)
+    return lambda _: tokenize_documents(open_documents(), tokenizer), len(list(first))
+
+
+def _reopenable(source, num_workers, worker_index, text_column, on_corrupt):
     """Returns a function that starts a worker's documents of a source from the beginning."""
-    open_source = _reopenable(source)
-    if num_workers == 1:
-        return open_source
-    return lambda: itertools.islice(open_source(), worker_index, None, num_workers)
-
-
-def _reopenable(source):
-    """Returns a function that starts the documents of a source from the beginning."""
     if isinstance(source, (str, os.PathLike)):
-        return lambda: read_documents(source)
-    if iter(source) is source:
+        source = [source]
+    elif iter(source) is source:
         raise ValueError(
             "`source` can be iterated once only, but every epoch reads it anew. Give a list, or an "
             f"object whose `__iter__` starts again. Received: {type(source).__name__}"
         )
-    first = next(iter(source), None)
-    if isinstance(first, (str, os.PathLike)):
-        paths = list(source)
-        return lambda: read_documents(paths)
-    return lambda: map(_checked_document, source)
+    if isinstance(next(iter(source), None), (str, os.PathLike)):
+        check_finished(source)
+        files = expand_paths(list(source))
+        if len(files) >= num_workers:
+            own = files[worker_index::num_workers]
+            return lambda: read_documents(own, text_column, on_corrupt)
+
+        def documents():
+            return read_documents(files, text_column, on_corrupt)
+    else:
+
+        def documents():
+            return map(_checked_document, source)
+
+    return lambda: itertools.islice(documents(), worker_index, None, num_workers)
 
 
 def _checked_document(document):
