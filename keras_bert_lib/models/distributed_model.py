@@ -86,17 +86,14 @@ class DistributedModel(keras.Model):
             start = tf.constant(1), metrics, iterator.get_next_as_optional()
             return tf.while_loop(is_next, make_next, start)[1]
 
+        functions = one_step, steps
         if not self.run_eagerly:
-            one_step_function = tf.function(one_step, reduce_retracing=True, autograph=False)
-            steps = tf.function(steps, reduce_retracing=True, autograph=False)
-        else:
-            one_step_function = one_step
+            functions = [tf.function(x, reduce_retracing=True, autograph=False) for x in functions]
 
         def function(iterator):
-            if isinstance(iterator, (tf.data.Iterator, tf.distribute.DistributedIterator)):
-                return steps(iterator)
-            for data in iterator:  # of `train_on_batch`: one batch, which every replica gets whole
-                return one_step_function(data)
+            if isinstance(iterator, tf.distribute.DistributedIterator):
+                return functions[1](iterator)
+            return functions[0](next(iterator))  # of `train_on_batch`: every replica gets it whole
 
         return function
 
