@@ -171,11 +171,11 @@ def _tokenize_with_offsets(tokenizer, texts):
     ids, lengths, offsets = [], [], []
     for chunk in text_chunks(texts):
         outputs = tokenizer(chunk, max_length=2**30, return_offsets=True, offsets_with_marks=True)
-        length = outputs["padding_mask"].numpy().sum(axis=1)  # [chunk]
+        length = np.asarray(outputs["padding_mask"]).sum(axis=1)  # [chunk]
         place = np.arange(outputs["token_ids"].shape[1])
         is_piece = (place > 0) & (place < length[:, np.newaxis] - 1)  # neither [CLS] nor [SEP]
-        ids.append(outputs["token_ids"].numpy()[is_piece])
-        offsets.append(outputs["char_offsets"].numpy()[is_piece])
+        ids.append(np.asarray(outputs["token_ids"])[is_piece])
+        offsets.append(np.asarray(outputs["char_offsets"])[is_piece])
         lengths.append(length - 2)
     return np.concatenate(ids), np.concatenate(lengths).astype(np.int32), np.concatenate(offsets)
 

@@ -4,6 +4,7 @@ import os
 
 import tensorflow as tf
 
+from keras_bert_lib.backend import require_tensorflow
 from keras_bert_lib.export.answers import answers_class
 from keras_bert_lib.export.half_weights import HalfWeights
 from keras_bert_lib.models import BertEncoder
@@ -44,6 +45,7 @@ class ServingModule(tf.Module):
         **options,
     ):
         super().__init__()
+        require_tensorflow("Export")
         kind = answers_class(model)
         if model.tokenizer is None:
             raise ValueError(

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_bert_lib.backend import require_tensorflow
 from keras_bert_lib.export import latency, operators, stock_runtime
 from keras_bert_lib.export.comparison import EMBEDDING, compare, metric_of, task_of
 from keras_bert_lib.export.serving_module import ServingModule
@@ -63,6 +64,7 @@ def verify(
         report.check()
         ```
     """
+    require_tensorflow("Verification of exported files")
     path, texts = Path(stock_runtime.newest_version(path)), list(texts)
     text_pairs = None if text_pairs is None else list(text_pairs)
     labels = None if labels is None else list(labels)

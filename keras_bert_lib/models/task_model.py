@@ -2,6 +2,7 @@
 
 import keras
 
+from keras_bert_lib.backend import require_tensorflow
 from keras_bert_lib.layers.initializers import normal
 from keras_bert_lib.models.adversarial_step import adversarial_step
 from keras_bert_lib.models.bert_encoder import BertEncoder
@@ -90,11 +91,8 @@ class TaskModel(PretrainedModel):
             ValueError: if the loss has no labels to smooth, or the backend is not TensorFlow and
                 there is `adversarial`.
         """
-        if adversarial is not None and keras.backend.backend() != "tensorflow":
-            raise ValueError(
-                "`adversarial` works on the TensorFlow backend only. "
-                f"Received: backend {keras.backend.backend()!r}"
-            )
+        if adversarial is not None:
+            require_tensorflow("`adversarial`")
         if adversarial is not None and not hasattr(adversarial, "passes"):
             raise ValueError(
                 "`adversarial` must be a kbl.training.FGM or kbl.training.FreeLB, or None. "

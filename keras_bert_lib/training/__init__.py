@@ -1,6 +1,7 @@
 from keras_bert_lib.training.adamw import AdamW
 from keras_bert_lib.training.balanced_class_weights import balanced_class_weights
 from keras_bert_lib.training.best_checkpoint import BestCheckpoint
+from keras_bert_lib.training.create_layout_map import create_layout_map
 from keras_bert_lib.training.create_optimizer import create_optimizer
 from keras_bert_lib.training.create_strategy import create_strategy
 from keras_bert_lib.training.fgm import FGM
@@ -23,6 +24,7 @@ __all__ = [
     "WarmupCosineDecay",
     "WarmupLinearDecay",
     "balanced_class_weights",
+    "create_layout_map",
     "create_optimizer",
     "create_strategy",
     "matmul_rate",
