@@ -5,6 +5,7 @@ import os
 
 import tensorflow as tf
 
+from keras_bert_lib.backend import require_tensorflow
 from keras_bert_lib.training.tf_config import (
     names_several_workers,
     read_cluster,
@@ -46,6 +47,7 @@ def create_strategy(name="auto", wait=300.0, tpu=None):
         - [Multi-worker training](https://www.tensorflow.org/tutorials/distribute/multi_worker_with_keras),
           for TF_CONFIG
     """
+    require_tensorflow("`tf.distribute` (`keras.distribution` is for JAX)")
     if name == "multi_worker" or (name == "auto" and names_several_workers()):
         return _multi_worker(os.environ.get("TF_CONFIG"), wait)
     if name == "tpu":
