@@ -15,6 +15,7 @@ from absl.flags import argparse_flags
 COMMANDS = {
     "quickstart": "train, export and check a small BERT on the text that comes with Python",
     "vocab": "learn a WordPiece vocabulary from text files",
+    "cache": "tokenize a large corpus once, for `pretrain` to read",
     "pretrain": "pretrain a BERT on text files (masked pieces and next sentence)",
     "finetune": "fine-tune a BERT: labels, numbers, entities, answers, choices, embeddings",
     "evaluate": "measure a fine-tuned model on examples with right answers",

@@ -1,5 +1,6 @@
 """Readers and `tf.data` pipelines: pretraining examples, and the data sets of all tasks."""
 
+from keras_bert_lib.data.beam_token_cache import build_token_cache_with_beam
 from keras_bert_lib.data.build_token_cache import build_token_cache
 from keras_bert_lib.data.compared_texts import TextPairs, read_text_pairs
 from keras_bert_lib.data.documents import read_documents, split_document
@@ -24,6 +25,7 @@ __all__ = [
     "Questions",
     "TextPairs",
     "build_token_cache",
+    "build_token_cache_with_beam",
     "count_pretraining_examples",
     "multiple_choice",
     "pretraining_dataset",

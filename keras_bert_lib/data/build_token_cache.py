@@ -8,6 +8,7 @@ import itertools
 import json
 import multiprocessing
 import os
+import shutil
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -141,8 +142,11 @@ def finish_build(directory):
     info = read_info(partial)
     keep = {INFO_FILE, *(shard["name"] for shard in info["shards"])}
     for name in os.listdir(partial):
-        if name not in keep:
-            os.remove(os.path.join(partial, name))
+        path = os.path.join(partial, name)
+        if os.path.isdir(path):  # of Beam's
+            shutil.rmtree(path)
+        elif name not in keep:
+            os.remove(path)
     os.replace(partial, directory)
     return info
 

@@ -72,8 +72,8 @@ def read_documents(paths, text_column="text", on_corrupt="raise"):
     References:
         - google-research/bert, `README.md`, "Pre-training with BERT", for the plain text format
     """
-    raw_documents = read_raw_documents(expand_paths(paths), text_column, on_corrupt)
-    return (document for raw in raw_documents for document in split_raw_document(raw))
+    files = expand_paths(paths)
+    return _read_documents(files, read_raw_documents(files, text_column, on_corrupt))
 
 
 def read_raw_documents(files, text_column="text", on_corrupt="raise"):
@@ -92,7 +92,6 @@ def split_raw_document(raw):
 
 
 def _read_files(files, text_column, on_corrupt):
-    found = False
     for path in files:
         if is_json_lines(path):
             documents = _json_documents(path, text_column)
@@ -101,13 +100,19 @@ def _read_files(files, text_column, on_corrupt):
         else:
             documents = _text_documents(read_lines(path))
         try:
-            for document in documents:
-                found = found or any(map(str.strip, document.lines))
-                yield document
+            yield from documents
         except ValueError as error:
             if on_corrupt == "raise":
                 raise
             logging.warning("Skipped the rest of %s: %s", path, error)
+
+
+def _read_documents(files, raw_documents):
+    found = False
+    for raw in raw_documents:
+        for document in split_raw_document(raw):
+            found = True
+            yield document
     if not found:
         raise ValueError(
             f"There is no text to read. Received: {files[0] if files[1:] == [] else files}"

@@ -81,7 +81,7 @@ def are_equal(first, second):
 def test_blocks(vocabulary_size):
     rng = np.random.default_rng(0)
     documents = []
-    for _ in range(20):
+    for _ in range(6):
         splits = np.concatenate([[0], np.cumsum(rng.integers(1, 300, rng.integers(1, 9)))])
         ids = rng.integers(vocabulary_size, size=splits[-1]).astype(np.int32)
         documents.append(TokenizedDocument(ids, splits))
@@ -291,7 +291,7 @@ def test_killed_at_any_moment(tmp_path, small_blocks):
     program = PROGRAM.format(vocabulary=VOCABULARY, source=str(source), directory=str(directory))
     rng = np.random.default_rng(0)
     kills = 0
-    for _ in range(20):
+    for _ in range(6):
         process = subprocess.Popen(
             [sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
