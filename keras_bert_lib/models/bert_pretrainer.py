@@ -160,10 +160,48 @@ def masked_lm_head(config, dtype):
 
 
 def cross_entropy(labels, logits):
-    """Returns the cross entropy of each label, float32, in the labels' shape."""
-    return ops.sparse_categorical_crossentropy(labels, logits, from_logits=True)
+    """Returns the cross entropy of each label, float32, in the labels' shape.
+
+    What `ops.sparse_categorical_crossentropy` computes, in a fifth of the time that TensorFlow's
+    kernel takes on a CPU: with that, it was a quarter of a small model's step.
+
+    Args:
+        labels: int32 `[...]`.
+        logits: float32 `[..., classes]`.
+    """
+    classes = logits.shape[-1]
+    # JAX wants all that the gradient needs as arguments, and gradients for all of them: so labels
+    # are floats here, which tell any vocabulary's pieces apart.
+    losses = _cross_entropy(
+        ops.reshape(logits, (-1, classes)),
+        ops.reshape(ops.cast(labels, "float32"), (-1,)),
+    )
+    return ops.reshape(losses, ops.shape(labels))
+
+
+@ops.custom_gradient
+def _cross_entropy(logits, labels):
+    """Returns the cross entropy `[n]` of float32 logits `[n, c]` and labels `[n]`."""
+    rows, classes = ops.shape(labels)[0], logits.shape[-1]
+    # The places of the labels' logits among all n * c.
+    places = ops.arange(rows, dtype="int32") * classes + ops.cast(labels, "int32")  # [n]
+    probabilities = ops.softmax(logits, axis=-1)  # [n, c]
+    # The largest logit has the probability 1 / sum(exp(logits - largest)), which is far from 0.
+    norm = ops.max(logits, axis=-1) - ops.log(ops.max(probabilities, axis=-1))  # [n]
+
+    def gradient(*args, upstream=None):
+        if upstream is None:
+            (upstream,) = args
+        flat = ops.reshape(probabilities * ops.expand_dims(upstream, 1), (-1,))  # [n * c]
+        own = ops.take(flat, places) - upstream  # [n]
+        flat = ops.scatter_update(flat, ops.expand_dims(places, 1), own)
+        return ops.reshape(flat, (-1, classes)), ops.zeros_like(upstream)
+
+    return norm - ops.take(ops.reshape(logits, (-1,)), places), gradient
 
 
 def hits(labels, logits):
-    """Returns 1 where the highest logit is the label's and 0 elsewhere, float32."""
-    return ops.cast(ops.equal(ops.argmax(logits, axis=-1), ops.cast(labels, "int32")), "float32")
+    """Returns 1 where no logit is higher than the label's and 0 elsewhere, float32."""
+    # Not by argmax, which takes TensorFlow several times as long.
+    own = ops.take_along_axis(logits, ops.expand_dims(ops.cast(labels, "int32"), -1), axis=-1)
+    return ops.cast(ops.equal(own[..., 0], ops.max(logits, axis=-1)), "float32")

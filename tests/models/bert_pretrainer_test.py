@@ -8,7 +8,8 @@ import tensorflow as tf
 from absl.testing import parameterized
 
 from keras_bert_lib.models import BertEncoder, BertPretrainer
-from keras_bert_lib.training import create_strategy
+from keras_bert_lib.models.bert_pretrainer import cross_entropy
+from keras_bert_lib.training import create_optimizer, create_strategy
 from tests.models.small_models import (
     packed_batch,
     pretraining_batch,
@@ -286,6 +287,43 @@ class BertPretrainerTest(parameterized.TestCase):
         metrics = pretrainer.evaluate(dataset, verbose=0, return_dict=True)
         self.assertBetween(metrics["loss"], 7, 8)
         self.assertBetween(metrics["mlm_loss"], 3, 5)
+
+    def test_cross_entropy_of_any_logits(self):
+        rng = np.random.default_rng(3)
+        logits = rng.normal(size=(4, 3, 50)).astype("float32") * 5
+        logits[0, 0, 7], logits[0, 1, 9] = 300.0, -300.0  # sure and wrong, sure and right
+        labels = rng.integers(0, 50, (4, 3)).astype("int32")
+        labels[1, 0], labels[0, 1] = 7, logits[0, 1].argmax()
+        weights = rng.normal(size=(4, 3)).astype("float32")
+
+        def gradient(function):
+            x = tf.constant(logits)
+            with tf.GradientTape() as tape:
+                tape.watch(x)
+                losses = function(x)
+                loss = tf.reduce_sum(losses * weights)
+            return losses, tape.gradient(loss, x)
+
+        losses, slopes = gradient(lambda x: cross_entropy(labels, x))
+        expected, expected_slopes = gradient(
+            lambda x: keras.ops.sparse_categorical_crossentropy(labels, x, from_logits=True)
+        )
+        np.testing.assert_allclose(losses, expected, rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(slopes, expected_slopes, atol=1e-6)
+
+    @pytest.mark.slow
+    def test_the_step_compiles_with_xla(self):
+        batch = packed_batch(pretraining_batch(batch=9))
+        config = small_config(num_layers=1, max_position_embeddings=32, **no_dropout())
+        weights = BertPretrainer(BertEncoder(config)).get_weights()
+        losses = []
+        for jit_compile in (True, False):
+            pretrainer = BertPretrainer(BertEncoder(config))
+            pretrainer.set_weights(weights)
+            pretrainer.compile(create_optimizer(1e-2, 10), jit_compile=jit_compile)
+            dataset = tf.data.Dataset.from_tensors(batch).repeat(3)
+            losses.append(pretrainer.fit(dataset, verbose=0).history["loss"])
+        np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
 
     def test_bad_arguments(self):
         with self.assertRaisesRegex(ValueError, "`encoder` must be a BertEncoder.*Received: .*3"):
