@@ -6,6 +6,7 @@ from keras_bert_lib.training.create_optimizer import create_optimizer
 from keras_bert_lib.training.create_strategy import create_strategy
 from keras_bert_lib.training.fgm import FGM
 from keras_bert_lib.training.freelb import FreeLB
+from keras_bert_lib.training.lamb import LAMB
 from keras_bert_lib.training.matmul_rate import matmul_rate
 from keras_bert_lib.training.pretraining_flops import pretraining_flops
 from keras_bert_lib.training.repeat import repeat
@@ -16,6 +17,7 @@ from keras_bert_lib.training.warmup_linear_decay import WarmupLinearDecay
 
 __all__ = [
     "FGM",
+    "LAMB",
     "AdamW",
     "BestCheckpoint",
     "FreeLB",

@@ -40,6 +40,9 @@ class AdamW(keras.optimizers.AdamW):
         accumulation_steps: int. Batches whose gradients are averaged to one update. Clipping
             bounds the average. Batches that do not fill up an update at the end of an epoch
             count for the first one of the next.
+        use_ema: bool. Whether a moving average of the weights is kept. The model has it at the end
+            of `fit`; `keras.callbacks.SwapEMAWeights` evaluates with it before.
+        ema_momentum: float. How much of the average stays at each update.
         name: str or None.
 
     Raises:
@@ -71,6 +74,8 @@ class AdamW(keras.optimizers.AdamW):
         no_decay=("bias", "gamma", "beta"),
         layer_decay=None,
         accumulation_steps=1,
+        use_ema=False,
+        ema_momentum=0.99,
         name="adamw",
     ):
         if not weight_decay >= 0:
@@ -97,6 +102,8 @@ class AdamW(keras.optimizers.AdamW):
             global_clipnorm=clip_norm,
             # Keras makes the variables that hold the sums, and counts batches and updates.
             gradient_accumulation_steps=accumulation_steps if accumulation_steps > 1 else None,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
             name=name,
         )
         self.clip_norm = clip_norm
@@ -173,6 +180,7 @@ class AdamW(keras.optimizers.AdamW):
         )
         return {
             "learning_rate": learning_rate,
+            "corrections": (correction_1, correction_2),
             "lr": learning_rate * tf.sqrt(correction_2) / correction_1,
             # The kernel adds it to the root of the uncorrected moment.
             "epsilon": self.epsilon * tf.sqrt(correction_2),
@@ -202,13 +210,22 @@ class AdamW(keras.optimizers.AdamW):
         for variable, grad in zip(variables, grads):
             index = self._get_variable_index(variable)
             m, v = self._momentums[index].value, self._velocities[index].value
-            args = (m, v, grad, scalars, self._rates[index], self._weight_decays[index])
+            args = (m, v, grad, scalars, index)
             strategy.extended.update(variable.value, self._update, args=args, group=False)
             if variable.constraint is not None:
                 variable.assign(variable.constraint(variable))
 
-    def _update(self, variable, m, v, grad, scalars, rate, weight_decay):
+        if self.use_ema:
+            # The first average is the weights. Those without a gradient have one too.
+            momentum = self.ema_momentum * tf.cast(self.iterations > 1, tf.float32)
+            averages = zip(self._trainable_variables, self._model_variables_moving_average)
+            for variable, average in averages:
+                args = (variable.value, momentum)
+                strategy.extended.update(average.value, _move_average, args=args, group=False)
+
+    def _update(self, variable, m, v, grad, scalars, index):
         dtype = variable.dtype
+        rate, weight_decay = self._rates[index], self._weight_decays[index]
         if weight_decay:
             decay = scalars["learning_rate"] * (rate * weight_decay)
             variable.assign_sub(variable * tf.cast(decay, dtype))
@@ -257,12 +274,19 @@ class AdamW(keras.optimizers.AdamW):
             "no_decay": self.no_decay,
             "layer_decay": self.layer_decay,
             "accumulation_steps": self.accumulation_steps,
+            "use_ema": self.use_ema,
+            "ema_momentum": self.ema_momentum,
             "name": self.name,
         }
 
 
 def _assign(variable, value):
     variable.assign(value)
+
+
+def _move_average(average, variable, momentum):
+    momentum = tf.cast(momentum, average.dtype)
+    average.assign(momentum * average + (1 - momentum) * variable)
 
 
 def learning_rate_shares(variables, layer_decay):

@@ -1,10 +1,12 @@
 """The optimizer that BERT is trained with, in one call."""
 
 from keras_bert_lib.training.adamw import AdamW
+from keras_bert_lib.training.lamb import LAMB
 from keras_bert_lib.training.warmup_constant import WarmupConstant
 from keras_bert_lib.training.warmup_cosine_decay import WarmupCosineDecay
 from keras_bert_lib.training.warmup_linear_decay import WarmupLinearDecay
 
+_OPTIMIZERS = {"adamw": AdamW, "lamb": LAMB}
 _SCHEDULES = {
     "linear": WarmupLinearDecay,
     "cosine": WarmupCosineDecay,
@@ -21,8 +23,11 @@ def create_optimizer(
     schedule="linear",
     layer_decay=None,
     accumulation_steps=1,
+    optimizer="adamw",
+    use_ema=False,
+    ema_momentum=0.99,
 ):
-    """Returns AdamW whose learning rate warms up and then decays, both linearly by default.
+    """Returns an optimizer whose learning rate warms up and then decays, both linearly by default.
 
     Args:
         learning_rate: float. The peak: 1e-4 for pretraining, 2e-5 to 5e-5 for fine-tuning;
@@ -39,9 +44,13 @@ def create_optimizer(
             texts, and change less. None: all layers have the same.
         accumulation_steps: int. Batches whose gradients are averaged to one update: what a
             batch of so many times the size does, in the memory of one.
+        optimizer: str. "adamw", or "lamb" for batches of a thousand examples and more.
+        use_ema: bool. Whether a moving average of the weights is kept, which the model has at the
+            end of `fit`.
+        ema_momentum: float. How much of the average stays at each update.
 
     Returns:
-        An `AdamW` for `compile`.
+        An `AdamW` or `LAMB` for `compile`.
 
     Raises:
         ValueError: if an argument is out of its range.
@@ -72,7 +81,9 @@ def create_optimizer(
         )
     if schedule not in _SCHEDULES:
         raise ValueError(f"`schedule` must be one of {list(_SCHEDULES)}. Received: {schedule!r}")
-    return AdamW(
+    if optimizer not in _OPTIMIZERS:
+        raise ValueError(f"`optimizer` must be one of {list(_OPTIMIZERS)}. Received: {optimizer!r}")
+    return _OPTIMIZERS[optimizer](
         _SCHEDULES[schedule](
             learning_rate, total_steps, warmup_steps=round(total_steps * warmup_ratio)
         ),
@@ -80,4 +91,6 @@ def create_optimizer(
         clip_norm=clip_norm,
         layer_decay=layer_decay,
         accumulation_steps=accumulation_steps,
+        use_ema=use_ema,
+        ema_momentum=ema_momentum,
     )
