@@ -62,6 +62,7 @@ def pretraining_dataset(
     worker_index=0,
     text_column="text",
     on_corrupt="raise",
+    start_batch=0,
 ):
     """Streams masked-language-model and next-sentence examples from raw text.
 
@@ -81,7 +82,9 @@ def pretraining_dataset(
 
     Several workers each read a share of their own: shards of a token cache; files, where there are
     enough; otherwise every n-th document. Give the same `seed` to all of them. Their shares are not
-    equally large, so that they train with `repeat=True` and a number of steps.
+    equally large, so that they train with `repeat=True` and a number of steps. With `num_workers`
+    left at 1, the workers of a strategy all make every batch, and each takes its part of it: more
+    work, but the batches of one device.
 
     Args:
         source: the directory of a token cache (`build_token_cache`), which is read many times
@@ -89,7 +92,7 @@ def pretraining_dataset(
             documents, each a list of str, its sentences, in a list or another iterable that can be
             iterated again and again.
         tokenizer: `BertTokenizer`; that of the cache.
-        batch_size: examples in a batch.
+        batch_size: examples in a batch, or rows; in `fit`, of all devices and workers together.
         max_length: pieces in an example, `[CLS]` and both `[SEP]` included. In pieces, s.
         max_predictions: the most pieces to predict in an example, p.
         masked_lm_prob: the share of pieces to predict. Of these 80% become `[MASK]`, 10% a random
@@ -113,6 +116,9 @@ def pretraining_dataset(
         text_column: the key of the text in JSONL files, and the column in Parquet files.
         on_corrupt: "raise", or "skip" to log what is wrong with a file, or with a shard of a
             token cache, and go on with the next.
+        start_batch: how many batches to leave out at the start, of the epochs one after the other:
+            what follows is the same as without it. It is found faster than by reading them, for
+            nothing is masked on the way. See `Resume.start_batch`.
 
     Returns:
         `tf.data.Dataset` of dicts: `token_ids`, `segment_ids`, `padding_mask` `[b, s]` int32;
@@ -147,6 +153,7 @@ def pretraining_dataset(
     """
     _check_at_least("batch_size", batch_size, 1)
     _check_at_least("max_predictions", max_predictions, 1)
+    _check_at_least("start_batch", start_batch, 0)
     for name, share in [("masked_lm_prob", masked_lm_prob), ("short_seq_prob", short_seq_prob)]:
         if not 0 <= share <= 1:
             raise ValueError(f"`{name}` is a share, from 0 to 1. Received: {share}")
@@ -178,18 +185,23 @@ def pretraining_dataset(
     epoch_numbers = itertools.count()
 
     def batches():
+        left_out = start_batch
         for epoch in epoch_numbers if repeat else itertools.islice(epoch_numbers, 1):
             rows, rng = rows_of_epoch(epoch)
             is_empty = True
             for batch in _batched(rows, batch_size):
                 if len(batch) < batch_size and drop_remainder:
                     break
+                is_empty = False
+                (mask_rng,) = rng.spawn(1)  # so that a batch's masks do not need those before it
+                if left_out > 0:
+                    left_out -= 1
+                    continue
                 x = masked_batch(
-                    batch, max_length, max_predictions, tables, rng, masked_lm_prob, masking
+                    batch, max_length, max_predictions, tables, mask_rng, masked_lm_prob, masking
                 )
                 x = _packed(x, max_examples) if packing else _unpacked(x)
                 yield {name: x[name] for name in signature}
-                is_empty = False
             if is_empty:
                 raise ValueError(
                     "The source makes fewer examples than one batch holds. Add text, or make "
@@ -220,6 +232,11 @@ def pretraining_dataset(
         dataset = dataset.apply(
             tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
         )
+    if num_workers > 1:
+        # A strategy would give each worker one batch in `num_workers` of what is its own already.
+        options = tf.data.Options()
+        options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+        dataset = dataset.with_options(options)
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 

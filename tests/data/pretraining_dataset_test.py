@@ -157,6 +157,21 @@ class PretrainingDatasetTest(parameterized.TestCase):
         counts = [len(share) for share in shares]
         assert sum(counts) == len(stream(make(**options)))
         assert min(counts) > 0.7 * max(counts)
+        # Nothing shards the shares again.
+        dataset = make(num_workers=3, worker_index=0)
+        policy = dataset.options().experimental_distribute.auto_shard_policy
+        assert policy == tf.data.experimental.AutoShardPolicy.OFF
+
+    def test_workers_share_the_files(self):
+        folder = Path(tempfile.mkdtemp())
+        for number in range(5):
+            documents = DOCUMENTS[12 * number : 12 * number + 12]
+            (folder / f"{number}.txt").write_text("\n\n".join("\n".join(d) for d in documents))
+        options = {"objective": "none", "batch_size": 1, "short_seq_prob": 0}
+        files = sorted(folder.iterdir())
+        for worker, own in [(0, [files[0], files[3]]), (2, [files[2]])]:
+            share = make(files, num_workers=3, worker_index=worker, **options)
+            assert len(stream(share)) == len(stream(make(own, **options)))
 
     def test_cache_keeps_the_examples(self):
         dataset = make().cache()
