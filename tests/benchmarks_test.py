@@ -46,42 +46,47 @@ def vocab(tmp_path):
     return path
 
 
-def pretrain_step(tmp_path, vocab, libraries):
+def pretrain(tmp_path, vocab, libraries):
     # The program cuts the corpus in documents of 50,000 characters, and there must be two.
     corpus = tmp_path / "corpus.txt"
     corpus.write_text(" ".join(SENTENCES * 1200))
     return run(
-        "pretrain_step.py",
+        "pretrain.py",
         f"--libraries={','.join(libraries)}",
         f"--corpus={corpus}",
         f"--vocab={vocab}",
         "--shape=1x16",
-        "--batch_size=2",
+        "--dtype=float32",
         "--max_length=32",
-        "--max_predictions=4",
+        "--batch_tokens=64",
         "--steps=2",
         "--rounds=1",
     )
 
 
-def test_pretrain_step(tmp_path, vocab):
-    output = pretrain_step(tmp_path, vocab, ["keras_bert_lib", "modelgarden"])
+def test_pretrain(tmp_path, vocab):
+    output = pretrain(tmp_path, vocab, ["keras_bert_lib", "modelgarden"])
     rows = table(output)
-    assert "L1/H16, float32: batches of 2 x 32" in output
-    tokens_a_second, milliseconds, ratio, _ = rows[f"keras_bert_lib {kbl.__version__}"]
+    assert "L1/H16, float32: batches of 2 x 32, 5 predictions a row" in output
+    tokens_a_second, milliseconds, ratio, reached, megabytes, _ = rows[
+        f"keras_bert_lib {kbl.__version__}"
+    ]
     assert int(tokens_a_second.replace(",", "")) > 0
     assert int(milliseconds) >= 0
     assert ratio == "1.00"
+    assert 0 <= float(reached[:-1]) < 100
+    assert int(megabytes.replace(",", "")) > 100
     # A peer is in the table, or is said to be missing.
     assert len(rows) == 2 or "modelgarden left out: " in output
 
 
 @pytest.mark.slow
 @pytest.mark.parity
-def test_pretrain_step_of_peers(tmp_path, vocab):
+def test_pretrain_of_peers(tmp_path, vocab):
     pytest.importorskip("keras_hub")
-    rows = table(pretrain_step(tmp_path, vocab, ["keras_bert_lib", "keras_hub", "transformers"]))
-    assert [name.split()[0] for name in rows] == ["keras_bert_lib", "keras_hub", "transformers"]
+    libraries = ["keras_bert_lib", "keras_bert_lib+packing", "keras_hub", "transformers"]
+    rows = table(pretrain(tmp_path, vocab, libraries))
+    assert [name.split()[0] for name in rows] == libraries
 
 
 def test_learn_vocabulary(tmp_path):

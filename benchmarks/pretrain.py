@@ -1,18 +1,25 @@
-"""Speed of a pretraining step: this library beside KerasHub, Model Garden and Hugging Face.
+"""Speed and memory of pretraining: this library beside KerasHub, Model Garden and Hugging Face.
 
-    python benchmarks/pretrain_step.py
-    python benchmarks/pretrain_step.py --shape=4x256 --shape=6x384 --dtype=mixed_bfloat16
-    python benchmarks/pretrain_step.py --modelgarden_python=other-environment/bin/python
+    python benchmarks/pretrain.py
+    python benchmarks/pretrain.py --shape=4x256 --max_length=128 --dtype=mixed_bfloat16
+    python benchmarks/pretrain.py --modelgarden_python=other-environment/bin/python
 
-All libraries train on the same batches of real text, each through the training loop that it gives
-its users: forward, loss at the masked positions, backward, clipping to a global norm of 1, AdamW,
-dropout on. They do not compute quite the same; `COMPUTES` says what each does. Every library runs
-in its own process, and they take turns: a round is one run over all batches by each. The machine
-does other things as well, so that only the ratios mean something, and of these the median.
+All libraries train on the same text, each through the training loop that it gives its users:
+forward, loss at the masked positions, backward, clipping to a global norm of 1, AdamW, dropout on.
+They do not compute quite the same; `COMPUTES` says what each does. Ours runs twice, on the batches
+that the others have, and on the same text packed into rows. What counts are tokens of text a
+second, not padding.
+
+Every library runs in its own process, and they take turns: a round is one run over all batches by
+each, and one measurement of how fast the machine multiplies matrices, the most that any could
+reach. The machine does other things as well, so that only the ratios mean something, and of these
+the median. Memory is the most that a process had, its libraries included.
 """
 
 import importlib.metadata
+import math
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -25,8 +32,11 @@ from worker import Worker, serve, start
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
+PACKED = "keras_bert_lib+packing"
+MATMUL = "matmul"  # not a library: multiplies matrices
 COMPUTES = {
     "keras_bert_lib": "MLM at the masked positions and NSP; exact GELU; fit",
+    PACKED: "the same",
     "keras_hub": "MLM at the masked positions, no NSP; tanh GELU; fit",
     "modelgarden": "MLM at the masked positions and NSP; tanh GELU; its Trainer, Adam uncorrected",
     "transformers": "MLM logits at all positions and NSP; exact GELU; a PyTorch loop",
@@ -34,9 +44,14 @@ COMPUTES = {
 DISTRIBUTIONS = {"keras_hub": "keras-hub", "modelgarden": "tf-models-official"}
 
 FLAGS = flags.FLAGS
-flags.DEFINE_multi_string("shape", ["4x256"], "Layers x hidden size; heads are 64 wide.")
+flags.DEFINE_multi_string(
+    "shape", ["2x128", "4x256", "6x384"], "Layers x hidden size; heads are 64 wide."
+)
 flags.DEFINE_multi_enum(
-    "dtype", ["float32"], ["float32", "mixed_bfloat16"], "What the layers compute in."
+    "dtype",
+    ["float32", "mixed_bfloat16"],
+    ["float32", "mixed_bfloat16"],
+    "What the layers compute in.",
 )
 flags.DEFINE_list("libraries", list(COMPUTES), "What to measure; the ratios are to the first.")
 flags.DEFINE_string(
@@ -46,9 +61,8 @@ flags.DEFINE_string(
     "vocab", str(SHARED_DATA / "vocab/bert-base-uncased/vocab.txt"), "One piece a line."
 )
 flags.DEFINE_string("modelgarden_python", sys.executable, "Python that has tf-models-official.")
-flags.DEFINE_integer("batch_size", 16, "Examples in a batch.")
-flags.DEFINE_integer("max_length", 128, "Tokens in an example.")
-flags.DEFINE_integer("max_predictions", 20, "Masked positions in an example.")
+flags.DEFINE_multi_integer("max_length", [128, 512], "Tokens in a row.")
+flags.DEFINE_integer("batch_tokens", 2048, "Tokens in a batch, padding included.")
 flags.DEFINE_integer("steps", 10, "Steps in a round.")
 flags.DEFINE_integer("rounds", 3, "How often each library has its turn.")
 flags.DEFINE_string("worker", None, "Used by the program itself: the library to run.")
@@ -61,14 +75,23 @@ def main(_):
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     with tempfile.TemporaryDirectory() as folder:
-        batches = make_batches()
-        np.savez(Path(folder, "batches.npz"), **batches)
-        for shape in FLAGS.shape:
-            for dtype in FLAGS.dtype:
-                compare(shape, dtype, batches, str(Path(folder, "batches.npz")))
+        for max_length in FLAGS.max_length:
+            tokens = {}  # of text in a round, by library
+            for library in FLAGS.libraries:
+                batches = make_batches(max_length, packing=library == PACKED)
+                np.savez(batches_path(folder, library), **batches)
+                tokens[library] = int(batches["padding_mask"].sum())
+            for shape in FLAGS.shape:
+                for dtype in FLAGS.dtype:
+                    compare(shape, dtype, max_length, tokens, folder)
 
 
-def make_batches():
+def batches_path(folder, library):
+    """Returns where the batches of a library are."""
+    return str(Path(folder, f"{library}.npz"))
+
+
+def make_batches(max_length, packing):
     """Returns the batches, numpy arrays `[steps, b, ...]`, from this library's own pipeline."""
     import keras_bert_lib as kbl
 
@@ -87,83 +110,132 @@ def make_batches():
     dataset = kbl.data.pretraining_dataset(
         documents,
         kbl.BertTokenizer(FLAGS.vocab),
-        batch_size=FLAGS.batch_size,
-        max_length=FLAGS.max_length,
-        max_predictions=FLAGS.max_predictions,
+        batch_size=FLAGS.batch_tokens // max_length,
+        max_length=max_length,
+        max_predictions=predictions(max_length),
+        packing=packing,
         repeat=True,
     )
     batches = list(dataset.take(FLAGS.steps).as_numpy_iterator())
     return {name: np.stack([batch[name] for batch in batches]) for name in batches[0]}
 
 
-def compare(shape, dtype, batches, path):
+def predictions(max_length):
+    """Returns how many positions of a row are masked at most."""
+    return math.ceil(0.15 * max_length)
+
+
+def bert_config(shape, vocab_size):
+    """Returns the shape as a `BertConfig`."""
+    import keras_bert_lib as kbl
+
+    num_layers, hidden_size = map(int, shape.split("x"))
+    return kbl.BertConfig(
+        vocab_size=vocab_size,
+        hidden_size=hidden_size,
+        num_layers=num_layers,
+        num_heads=max(1, hidden_size // 64),
+        intermediate_size=4 * hidden_size,
+    )
+
+
+def compare(shape, dtype, max_length, tokens, folder):
     """Measures all libraries at one shape and prints the table."""
-    tokens = int(batches["padding_mask"].sum())  # padding is no work done
-    arguments = [__file__, f"--batches={path}", f"--shape={shape}", f"--dtype={dtype}"]
+    import keras_bert_lib as kbl
+
+    arguments = [__file__, f"--shape={shape}", f"--dtype={dtype}", f"--vocab={FLAGS.vocab}"]
     workers = start(
         Worker(
             library,
-            [*arguments, f"--vocab={FLAGS.vocab}", f"--worker={library}"],
+            [*arguments, f"--batches={batches_path(folder, library)}", f"--worker={library}"],
             FLAGS.modelgarden_python if library == "modelgarden" else sys.executable,
         )
-        for library in FLAGS.libraries
+        for library in [*FLAGS.libraries, MATMUL]
     )
-    seconds = {worker: [] for worker in workers}
+    answers = {worker: [] for worker in workers}
     try:
         for _ in range(FLAGS.rounds):
             for worker in workers:
-                seconds[worker].append(worker.ask("run"))
+                answers[worker].append(worker.ask("run"))
     finally:
         for worker in workers:
             worker.close()
 
-    first = next(iter(seconds.values()))
-    print(
-        f"\nL{shape.replace('x', '/H')}, {dtype}: batches of {FLAGS.batch_size} x "
-        f"{FLAGS.max_length} ({tokens / batches['padding_mask'].size:.0%} real tokens), "
-        f"{FLAGS.max_predictions} predictions; medians of {FLAGS.rounds} rounds of "
-        f"{FLAGS.steps} steps\n"
+    batch_size = FLAGS.batch_tokens // max_length
+    limit = next(runs for worker, runs in answers.items() if worker.name == MATMUL)  # FLOP/s
+    answers = {worker: runs for worker, runs in answers.items() if worker.name != MATMUL}
+    flops = kbl.training.pretraining_flops(
+        bert_config(shape, vocab_size()), batch_size, max_length, predictions(max_length)
     )
-    print("| library | tokens/s | ms a step | speed, ours = 1 | computes |")
-    print("|---|---:|---:|---:|---|")
-    for worker, runs in seconds.items():
-        median = statistics.median(runs)
+    # Tokens of text a second, round by round.
+    speeds = {
+        worker: [tokens[worker.name] / seconds for seconds, _ in runs]
+        for worker, runs in answers.items()
+    }
+    first = next(iter(speeds.values()))
+    places = FLAGS.steps * FLAGS.batch_tokens
+    shares = ", ".join(f"{name} {count / places:.0%}" for name, count in tokens.items())
+    print(
+        f"\nL{shape.replace('x', '/H')}, {dtype}: batches of {batch_size} x {max_length}, "
+        f"{predictions(max_length)} predictions a row; medians of {FLAGS.rounds} rounds of "
+        f"{FLAGS.steps} steps; a step has {flops / 1e9:.1f} GFLOP in products, and a product alone "
+        f"reaches {statistics.median(limit) / 1e9:.0f} GFLOP/s. Tokens of text: {shares}.\n"
+    )
+    print(
+        "| library | tokens/s | ms a step | speed, ours = 1 | of the product's rate "
+        "| peak memory, MB | computes |"
+    )
+    print("|---|---:|---:|---:|---:|---:|---|")
+    for worker, runs in answers.items():
+        seconds = [seconds / FLAGS.steps for seconds, _ in runs]  # of a step
         # Within a round the machine is most alike.
-        ratio = statistics.median(ours / theirs for ours, theirs in zip(first, runs))
+        ratio = statistics.median(a / b for a, b in zip(speeds[worker], first))
+        reached = statistics.median(flops / a / b for a, b in zip(seconds, limit))
         print(
-            f"| {worker.name} {workers[worker]} | {tokens / median:,.0f} | "
-            f"{1000 * median / FLAGS.steps:.0f} | {ratio:.2f} | {COMPUTES[worker.name]} |",
+            f"| {worker.name} {workers[worker]} | {statistics.median(speeds[worker]):,.0f} | "
+            f"{1000 * statistics.median(seconds):.0f} | {ratio:.2f} | {reached:.0%} | "
+            f"{runs[-1][1]:,.0f} | {COMPUTES[worker.name]} |",
             flush=True,
         )
 
 
+def vocab_size():
+    """Returns how many pieces the vocabulary has."""
+    with open(FLAGS.vocab, encoding="utf-8") as file:
+        return sum(1 for _ in file)
+
+
 def run_worker():
-    """Builds the model of one library; returns its version and what runs and times one round."""
+    """Builds the model of one library; returns its version and what runs and measures a round."""
+    if FLAGS.worker == MATMUL:
+        import keras_bert_lib as kbl
+
+        return "", lambda _: kbl.training.matmul_rate(FLAGS.dtype[0])
     with np.load(FLAGS.batches) as arrays:
         batches = dict(arrays)
     num_layers, hidden_size = map(int, FLAGS.shape[0].split("x"))
-    with open(FLAGS.vocab, encoding="utf-8") as file:
-        vocab_size = sum(1 for _ in file)
     make = {
         "keras_bert_lib": train_keras_bert_lib,
+        PACKED: train_keras_bert_lib,
         "keras_hub": train_keras_hub,
         "modelgarden": train_modelgarden,
         "transformers": train_transformers,
     }[FLAGS.worker]
-    train = make(batches, num_layers, hidden_size, max(1, hidden_size // 64), vocab_size)
+    train = make(batches, num_layers, hidden_size, max(1, hidden_size // 64), vocab_size())
     train()  # graphs are built, and memory is taken
 
-    def timed(_):
+    def measured(_):
         begin = time.perf_counter()
         train()
-        return time.perf_counter() - begin
+        seconds = time.perf_counter() - begin
+        return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024  # of KB
 
-    return version(FLAGS.worker), timed
+    return version(FLAGS.worker), measured
 
 
 def version(library):
     """Returns the version of an installed library."""
-    if library == "keras_bert_lib":
+    if library in ("keras_bert_lib", PACKED):
         import keras_bert_lib as kbl
 
         return kbl.__version__
@@ -177,14 +249,7 @@ def train_keras_bert_lib(batches, num_layers, hidden_size, num_heads, vocab_size
     import keras_bert_lib as kbl
 
     keras.config.set_dtype_policy(FLAGS.dtype[0])
-    config = kbl.BertConfig(
-        vocab_size=vocab_size,
-        hidden_size=hidden_size,
-        num_layers=num_layers,
-        num_heads=num_heads,
-        intermediate_size=4 * hidden_size,
-    )
-    model = kbl.BertPretrainer(kbl.BertEncoder(config))
+    model = kbl.BertPretrainer(kbl.BertEncoder(bert_config(FLAGS.shape[0], vocab_size)))
     model.compile(kbl.training.create_optimizer(1e-4, total_steps=1000))
     dataset = tf.data.Dataset.from_tensor_slices(batches)
     return lambda: model.fit(dataset, verbose=0)
