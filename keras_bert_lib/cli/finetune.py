@@ -49,6 +49,7 @@ _EXAMPLES_IN_ALL, _MOST_EPOCHS = 9000, 20
 # 2025, "LoRA Without Regret").
 _LORA_FACTOR = 10
 _LEARNED_NOTHING = "Try a lower --learning-rate, more --epochs, or more examples."
+_SHORTEST = 5  # tokens of two texts: [CLS], a piece, [SEP], a piece, [SEP]
 # Arguments that may change between an interrupted training and the one that goes on with it.
 _NOT_SETTINGS = {"command", "command_parser", "module", "output", "overwrite", "strategy"}
 
@@ -340,6 +341,11 @@ def check_recipes(task, args):
         if name not in task.recipes and value != args.command_parser.get_default(name):
             flag = f"--{name.replace('_', '-')}"
             raise ValueError(f"{flag} is for {what}. Leave it out. Received: {flag} {value}")
+    if args.lora_rank and args.freeze_layers:
+        raise ValueError(
+            "--lora-rank leaves all layers as they are, and adds to them; leave out "
+            f"--freeze-layers. Received: --freeze-layers {args.freeze_layers}"
+        )
 
 
 def print_cut(task, rows, recipe, model):
@@ -365,8 +371,8 @@ def completed(recipe, task, train, model):
         model: A model directory.
 
     Raises:
-        ValueError: If the model takes fewer tokens than the recipe says, or makes vectors of texts
-            in a way that this library does not.
+        ValueError: If the model takes fewer tokens than the recipe says, or has fewer layers, or
+            makes vectors of texts in a way that this library does not.
     """
     from keras_bert_lib.checkpoints import open_checkpoint
     from keras_bert_lib.models import BertConfig
@@ -379,6 +385,16 @@ def completed(recipe, task, train, model):
         raise ValueError(
             f"The model takes {positions} tokens at most. Lower --max-length. "
             f"Received: {recipe.max_length}"
+        )
+    if recipe.max_length is not None and recipe.max_length < _SHORTEST:
+        raise ValueError(
+            f"--max-length must be {_SHORTEST} at least: special tokens and one piece a text. "
+            f"Received: {recipe.max_length}"
+        )
+    if recipe.freeze_layers and recipe.freeze_layers > config.num_layers:
+        raise ValueError(
+            f"The model has {config.num_layers} layers. Lower --freeze-layers. "
+            f"Received: {recipe.freeze_layers}"
         )
     epochs = recipe.epochs
     if epochs is None:

@@ -78,7 +78,13 @@ def add_column_arguments(parser):
 
 
 def guess_task(path):
-    """Returns the name of the task that a file of examples is for, by its name and its columns."""
+    """Returns the name of the task that a file of examples is for, by its name and its columns.
+
+    Raises:
+        ValueError: If it is a spreadsheet.
+    """
+    if path.lower().endswith((".xlsx", ".xls", ".ods")):
+        raise ValueError(f"A spreadsheet is not read. Save its table as .csv. Received: {path}")
     if path.removesuffix(".gz").lower().endswith(".json"):
         return "question-answering"
     if not _is_table(path):
@@ -488,8 +494,7 @@ def read(task, path, labels=None):
         named = {field: getattr(task, field, None) for field in _FLAGS}
         named = {field: x if isinstance(x, list) else [x] for field, x in named.items()}
         flag = next((_FLAGS[field] for field in named if error.column in named[field]), None)
-        remedy = f"Name one that all files have with {flag}." if flag else "Rename the right one."
-        raise MissingColumnError(error.where, error.column, error.present, remedy) from None
+        raise _missing(error, flag) from None
 
 
 def count_cut(task, rows, tokenizer, max_length):
@@ -556,6 +561,14 @@ def _is_cut(texts, text_pairs, tokenizer, max_length):
     return packing.lay_out(lengths[0], pair_lengths, max_length).truncated.numpy()
 
 
+def _missing(error, flag):
+    """Returns a `MissingColumnError` as one that names the command's flag, where there is one."""
+    from keras_bert_lib.data.missing_column_error import MissingColumnError
+
+    remedy = f"Name one that all rows have with {flag}." if flag else "Rename the right one."
+    return MissingColumnError(error.where, error.column, error.present, remedy)
+
+
 def _is_table(path):
     return path.removesuffix(".gz").lower().endswith(_TABLES)
 
@@ -565,6 +578,8 @@ def _columns(path, args=None):
     from keras_bert_lib.data import tables
 
     names = tables.column_names(path)
+    if not names:
+        raise ValueError(f"{path} is empty. Its first line must name the columns.")
     for flag in ("text_column", "text_pair_column", "label_column"):
         name = getattr(args, flag, None)
         if name is not None and name not in names:
@@ -600,10 +615,14 @@ def _check_found(path, names, columns):
 def _labels(path, column):
     """Returns the cells of a table's column that are not empty, so many as tell of what kind."""
     from keras_bert_lib.data import tables
+    from keras_bert_lib.data.missing_column_error import MissingColumnError
 
     rows = tables.table_rows(path, (column,), ("label_column",), may_be_empty=(column,))
     labels = (label for _, label in itertools.islice(rows, _LOOKED_AT))
-    return [label for label in labels if label is not None]
+    try:
+        return [label for label in labels if label is not None]
+    except MissingColumnError as error:
+        raise _missing(error, "--label-column") from None
 
 
 def _guess_problem_type(path, label_column):

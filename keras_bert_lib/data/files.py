@@ -1,5 +1,6 @@
 """Input files: names and globs to paths, plain or gzip files to lines, errors in one line."""
 
+import codecs
 import glob
 import gzip
 import json
@@ -50,6 +51,9 @@ def read_lines(path, newline=None):
     """
     opener = gzip.open if path.endswith(".gz") else open
     try:
+        with opener(path, "rb") as file:
+            if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+                raise ValueError(f"{path} is UTF-16. Save it as UTF-8 (in Excel: CSV UTF-8).")
         with opener(path, "rt", encoding="utf-8-sig", errors="replace", newline=newline) as lines:
             yield from lines
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:

@@ -137,6 +137,11 @@ def gather_labelled_tokens(rows, labels):
         raise ValueError(f"{where}: {error}") from None
     if labels is None:
         labels = all_labels(present, scheme)
+        if len(labels) == 1:
+            raise ValueError(
+                f"{rows[0][0]}: all words from here on have the same tag, and there is nothing to "
+                f"learn. Check the column of the tags. Received: {labels[0]!r}"
+            )
     known = set(labels)
     target = find_scheme(known)
     all_tags = []
@@ -240,6 +245,11 @@ def _conll_rows(path, token_column, label_column):
                 f"{path} has {width} columns, numbered from 0 on. Name one of them by its number. "
                 f"Received: {column}"
             )
+    if token_column % width == label_column % width:
+        raise ValueError(
+            f"{path} has {width} columns, and the words and the tags must be two of them, divided "
+            f"by tabs or spaces. Received: column {token_column % width} for both"
+        )
     start, words, tags = 1, [], []
     for number, line in itertools.chain(lines, [(0, "")]):
         cells = _cells(line, has_tabs)

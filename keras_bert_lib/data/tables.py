@@ -155,6 +155,12 @@ def _csv_rows(path, columns, arguments, is_tsv):
         if header is None:
             header = [name.strip() for name in cells]
             check_columns(path, header, columns, arguments)
+            for column in columns:
+                if header.count(column) > 1:
+                    raise ValueError(
+                        f'{path} has two columns "{column}". Rename one of them. '
+                        f"Received columns: {', '.join(header)}"
+                    )
             continue
         where = f"{path} line {start}"
         if len(cells) != len(header):

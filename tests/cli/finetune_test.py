@@ -145,7 +145,7 @@ def test_recipes_are_followed(run_command, tmp_path, pretrained):
             '{"text": "who", "choices": ["anna", "anna was fine"], "label": 0}\n',
             "1 of 2 texts",
         ),
-        ("a.conll", "the O\ncat O\nwas O\ndull O\n", None),
+        ("a.conll", "the O\ncat B-x\nwas O\ndull O\n", None),
     ],
 )
 def test_count_of_texts_that_are_cut(pretrained, tmp_path, capsys, name, rows, said):
@@ -261,6 +261,9 @@ def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path
     assert "--train must be a file" in finetune(train=tmp_path)
     assert "no model directory" in finetune(model=tmp_path / "absent")
     assert "32 tokens at most" in finetune(**{"max-length": 64})
+    assert "--max-length must be 5 at least" in finetune(**{"max-length": 4})
+    assert "1 layers. Lower --freeze-layers" in finetune(**{"freeze-layers": 2})
+    assert "leave out --freeze-layers" in finetune(**{"freeze-layers": 1, "lora-rank": 2})
 
     # Columns: those that are there are listed.
     error = finetune(**{"text-column": "texts"})
@@ -269,7 +272,13 @@ def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path
     error = written("columns.csv", "a,b,c\nx,y,z\n")
     assert "--text-column" in error
     assert '"a", "b", "c"' in error
-    assert "empty.csv" in written("empty.csv", "")
+    assert "empty.csv is empty." in written("empty.csv", "")
+    assert 'has two columns "text"' in written("twice.csv", "text,text,label\na,b,x\nc,d,y\n")
+    assert "Save its table as .csv" in written("table.xlsx", "PK")
+    # Of a later row of JSON lines, and of the first of the other files.
+    rows = '{"text": "a", "label": "x"}\n{"text": "b"}\n'
+    error = written("rows.jsonl", rows)
+    assert 'rows.jsonl line 2 has no column "label". Name one that all rows have with --la' in error
 
     # Cells and labels.
     assert "cells.csv line 3" in written("cells.csv", "text,label\na cat,x\na dog,\n")
@@ -280,7 +289,7 @@ def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path
     # Of the validation file, too, a column is named by its flag.
     (tmp_path / "other.csv").write_text("text,verdict\na cat,x\na dog,z\n")
     error = written("two.csv", rows, validation=tmp_path / "other.csv")
-    assert 'other.csv has no column "label". Name one that all files have with --label-col' in error
+    assert 'other.csv has no column "label". Name one that all rows have with --label-col' in error
     assert '"text", "verdict"' in error
     assert "`" not in error
     (tmp_path / "other.csv").write_text("text,label\na cat,x\na dog,z\n")
@@ -311,6 +320,8 @@ def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path
         "words.conll", "anna B-person\n", **{"label-column": 5}
     )
     assert "words.conll line 2" in written("words.conll", "anna B-person\nran\n")
+    assert "the same tag" in written("none.conll", "anna O\nran O\n")
+    assert "1 columns, and the words and the tags must be two" in written("text.txt", "anna,O\n")
     schemes = "anna B-person\nran O\n\noslo S-place\nrome L-place\n"
     assert "schemes.conll" in written("schemes.conll", schemes)
     question = {"id": "q1", "question": "who?", "answers": [{"text": "bo", "answer_start": 0}]}

@@ -184,6 +184,12 @@ def test_unusable_files(tmp_path, name, text, message):
     assert "\n" not in str(error.value)
 
 
+def test_utf16_is_said_to_be_so(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\na,x\n", "utf-16")
+    with pytest.raises(ValueError, match=r"a\.csv is UTF-16\. Save it as UTF-8"):
+        read_labelled_texts(tmp_path / "a.csv")
+
+
 def test_unusable_lists_and_datasets():
     slices = tf.data.Dataset.from_tensor_slices
     for source, message in [

@@ -117,7 +117,9 @@ def test_alignment_equals_huggingface(shared_data, vocabulary):
     lowercase = vocabulary.endswith("uncased")
     theirs = transformers.BertTokenizerFast(path, do_lower_case=lowercase)
     ours = kbl.BertTokenizer(path, lowercase=lowercase)
-    source = read_labelled_tokens(shared_data / "ner_wnut17" / "*.conll")
+    source = read_labelled_tokens(
+        [shared_data / "ner_wnut17" / x for x in ("wnut17train.conll", "emerging.dev.conll")]
+    )
     strange = [["\u200b", "don't", "x" * 101, "U.S.", "New York", "naïve", "北京", "🙂", "[SEP]"]]
     source = source._replace(
         words=source.words + strange, tags=source.tags + [["O"] * 8 + ["B-person"]]
@@ -133,4 +135,4 @@ def test_alignment_equals_huggingface(shared_data, vocabulary):
             for word, is_first in zip(word_ids, firsts)
         ]
         assert row == (encodings["input_ids"][i], labels)
-    assert len(found) == len(source.words) == 3394 + 1009 + 1287 + 1
+    assert len(found) == len(source.words) == 3394 + 1009 + 1
