@@ -7,6 +7,7 @@ id takes (2 or 4); int32 sentences of each document; int32 pieces of each senten
 """
 
 import hashlib
+import inspect
 import json
 import os
 
@@ -114,8 +115,14 @@ def read_info(directory, tokenizer=None):
             f"Received: format {info['format']}, and this one reads {FORMAT}"
         )
     if tokenizer is not None:
-        was, now = info["tokenizer"], describe_tokenizer(tokenizer)
-        other = [key for key in now if was.get(key) != now[key]]
+        now = describe_tokenizer(tokenizer)
+        # An option that came with a later version of the library had its default.
+        defaults = {
+            name: list(p.default) if isinstance(p.default, tuple) else p.default
+            for name, p in inspect.signature(type(tokenizer).__init__).parameters.items()
+        }
+        was = {key: info["tokenizer"].get(key, defaults.get(key)) for key in now}
+        other = [key for key in now if was[key] != now[key]]
         if "vocabulary_sha256" in other:
             raise ValueError(
                 f"The token cache {os.fspath(directory)} was built with another vocabulary. Give "
@@ -124,7 +131,7 @@ def read_info(directory, tokenizer=None):
                 f"{was['vocabulary_sha256'][:12]}..."
             )
         if other:
-            differences = ", ".join(f"{k}={now[k]!r} and not {was.get(k)!r}" for k in other)
+            differences = ", ".join(f"{k}={now[k]!r} and not {was[k]!r}" for k in other)
             raise ValueError(
                 f"The token cache {os.fspath(directory)} was built with other options of the "
                 "tokenizer. Give the tokenizer it was built with, or build it again. "

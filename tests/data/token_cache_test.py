@@ -197,6 +197,13 @@ def test_another_tokenizer(corpus, tmp_path):
     # What is not text to ids may differ.
     again = kbl.BertTokenizer(VOCABULARY, max_length=64, name="again")
     pretraining_dataset(directory, again, 8)
+    # Nor does a cache have options that the library did not have yet.
+    info = read_info(directory)
+    del info["tokenizer"]["additional_special_tokens"], info["tokenizer"]["clean_text"]
+    (directory / "cache.json").write_text(json.dumps(info))
+    pretraining_dataset(directory, TOKENIZER, 8)
+    with pytest.raises(ValueError, match="clean_text=False and not True"):
+        pretraining_dataset(directory, kbl.BertTokenizer(VOCABULARY, clean_text=False), 8)
 
 
 def test_corrupt_shards(corpus, tmp_path, small_blocks, caplog):
