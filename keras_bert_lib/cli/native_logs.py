@@ -44,4 +44,7 @@ def start_tensorflow():
     with hidden():
         import tensorflow as tf
 
-        tf.config.list_logical_devices()
+        if "TF_CONFIG" in os.environ:
+            tf.config.list_physical_devices()  # workers may use none before they know each other
+        else:
+            tf.config.list_logical_devices()
