@@ -64,6 +64,7 @@ def pretrain(tmp_path, vocab, libraries):
     )
 
 
+@pytest.mark.slow
 def test_pretrain(tmp_path, vocab):
     output = pretrain(tmp_path, vocab, ["keras_bert_lib", "modelgarden"])
     rows = table(output)
@@ -136,6 +137,7 @@ def tokenizer(tmp_path, vocab, libraries):
     )
 
 
+@pytest.mark.slow
 def test_tokenizer(tmp_path, vocab):
     output = tokenizer(tmp_path, vocab, ["keras_bert_lib", "tokenizers", "no_such_peer"])
     assert "no_such_peer left out: " in output
@@ -197,6 +199,7 @@ def tflite(tmp_path, vocab, rows, model_class, **options):
     )
 
 
+@pytest.mark.slow
 def test_tflite(tmp_path, vocab):
     output = tflite(tmp_path, vocab, ["none", "dynamic_int8"], kbl.BertClassifier, num_classes=2)
     rows = table(output)
@@ -228,6 +231,7 @@ def load(libraries):
     return run("load.py", "--size=tiny", "--rounds=1", f"--libraries={','.join(libraries)}")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 def test_load():
     output = load(["keras_bert_lib"])
@@ -275,6 +279,7 @@ def finetune_arguments(tmp_path, vocab):
     ]
 
 
+@pytest.mark.slow
 def test_finetune(finetune_arguments):
     arguments = ["--tasks=sst2", "--libraries=keras_bert_lib,no_such_peer", *finetune_arguments]
     output = run("finetune.py", *arguments)

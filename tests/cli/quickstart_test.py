@@ -35,6 +35,7 @@ def finished(tmp_path_factory):
     return {"folder": folder, "out": done.stdout, "code": code, "interrupted": interrupted}
 
 
+@pytest.mark.slow
 def test_interrupted_run_says_so_and_goes_on(finished):
     assert finished["code"] == 130
     last = finished["interrupted"].splitlines()[-1]
@@ -44,6 +45,7 @@ def test_interrupted_run_says_so_and_goes_on(finished):
     assert "[3/7] Pretraining a BERT on it\n" in finished["out"]
 
 
+@pytest.mark.slow
 def test_table_sets_each_number_beside_what_it_is_compared_with(finished):
     table = finished["out"][finished["out"].index("Area of a docstring") :]
     for row in [
@@ -62,6 +64,7 @@ def test_table_sets_each_number_beside_what_it_is_compared_with(finished):
         assert results["checking"][path]["ms_a_text"] > 0
 
 
+@pytest.mark.slow
 def test_next_commands_work_as_printed(finished, run_command, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     commands = [
@@ -78,6 +81,7 @@ def test_next_commands_work_as_printed(finished, run_command, monkeypatch, tmp_p
         assert out
 
 
+@pytest.mark.slow
 def test_finished_run_is_not_run_again(finished, run_command, monkeypatch):
     monkeypatch.chdir(finished["folder"].parent)  # nor by another name of the same folder
     before = os.stat(finished["folder"] / "bert" / "model.safetensors").st_mtime_ns

@@ -501,7 +501,11 @@ def test_everything_works_everywhere(vocabulary_file, tmp_path, options):
 
 @pytest.mark.shared_data
 @pytest.mark.parametrize(
-    ("name", "most"), [("bert-base-uncased", 1.0e6), ("bert-base-multilingual-cased", 4.0e6)]
+    ("name", "most"),
+    [
+        ("bert-base-uncased", 1.0e6),
+        pytest.param("bert-base-multilingual-cased", 4.0e6, marks=pytest.mark.slow),
+    ],
 )
 def test_tables_are_small_and_stored_once(shared_data, tmp_path, name, most):
     tokenizer = kbl.BertTokenizer(
