@@ -108,7 +108,7 @@ def pretraining_dataset(
         shuffle_buffer_documents: documents in the pool from which the order of examples and the
             random next sentences are drawn.
         repeat: whether one iteration goes through epoch after epoch without end, as
-            `fit(steps_per_epoch=...)` wants it.
+            `fit(steps_per_epoch=...)` wants it. Each iteration begins with the first epoch then.
         drop_remainder: whether the last batch of an iteration is dropped where it is not full; if
             not, the batch dimension is unknown.
         num_workers: the workers that share the source.
@@ -186,7 +186,7 @@ def pretraining_dataset(
 
     def batches():
         left_out = start_batch
-        for epoch in epoch_numbers if repeat else itertools.islice(epoch_numbers, 1):
+        for epoch in itertools.count() if repeat else itertools.islice(epoch_numbers, 1):
             rows, rng = rows_of_epoch(epoch)
             is_empty = True
             for batch in _batched(rows, batch_size):

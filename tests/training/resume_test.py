@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import textwrap
+import time
+import zipfile
 
 import keras
 import numpy as np
@@ -20,7 +22,7 @@ EPOCHS = 4
 STEPS = STEPS_PER_EPOCH * EPOCHS
 
 
-def make_model():
+def make_model(steps=STEPS):
     """A model with dropout, whose seeds are part of the state."""
     keras.utils.set_random_seed(1)
     model = keras.Sequential(
@@ -28,7 +30,7 @@ def make_model():
     )
     model.build((None, 4))
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(create_optimizer(0.05, STEPS), loss, metrics=["accuracy"])
+    model.compile(create_optimizer(0.05, steps), loss, metrics=["accuracy"])
     return model
 
 
@@ -67,11 +69,13 @@ class BreakAt(keras.callbacks.Callback):
             raise RuntimeError("broken")
 
 
-def fit(model, *callbacks, dataset=None, steps_per_epoch=STEPS_PER_EPOCH, **arguments):
+def fit(
+    model, *callbacks, dataset=None, steps_per_epoch=STEPS_PER_EPOCH, epochs=EPOCHS, **arguments
+):
     record = Record()
     model.fit(
         make_dataset() if dataset is None else dataset,
-        epochs=EPOCHS,
+        epochs=epochs,
         steps_per_epoch=steps_per_epoch,
         callbacks=[record, *callbacks],
         verbose=0,
@@ -190,6 +194,85 @@ def test_pretrainer_with_loss_scaling(tmp_path):
     assert resumed.epochs[3].keys() >= {"loss", "mlm_loss", "nsp_loss", "mlm_accuracy"}
 
 
+@pytest.mark.parametrize(("broken_at", "start"), [(5, 2), (7, 5), (16, 14)])
+def test_data_may_leave_out_what_was_seen(tmp_path, broken_at, start):
+    unbroken = fit(make_model())
+    path = tmp_path / "state.npz"
+    assert Resume(path).start_batch() == 0
+    with pytest.raises(RuntimeError, match="broken"):
+        fit(make_model(), Resume(path, save_every=3), BreakAt(broken_at))
+    resume = Resume(path, save_every=3)
+    # The batch before the place is read again.
+    assert resume.start_batch() == start
+    resumed = fit(make_model(), resume, dataset=make_dataset().skip(start))
+    assert_same(resumed, unbroken, broken_at // 3 * 3 + 1)
+
+
+def test_data_of_several_steps_at_once_may_leave_out_what_was_seen(tmp_path):
+    def model():
+        model = make_model()
+        model.steps_per_execution = 2
+        return model
+
+    unbroken = fit(model(), steps_per_epoch=8)
+    path = tmp_path / "state.npz"
+    with pytest.raises(RuntimeError, match="broken"):
+        fit(model(), Resume(path, 2), BreakAt(22), steps_per_epoch=8)
+    resume = Resume(path, 2)
+    assert resume.start_batch() == 20
+    resumed = fit(model(), resume, steps_per_epoch=8, dataset=make_dataset().skip(20))
+    assert resumed.epochs == {epoch: unbroken.epochs[epoch] for epoch in (2, 3)}
+
+
+def test_older_states_are_kept_and_stand_in_for_a_damaged_one(tmp_path, capsys):
+    unbroken = fit(make_model())
+    path = tmp_path / "state.npz"
+    with pytest.raises(RuntimeError, match="broken"):
+        fit(make_model(), Resume(path, 3, keep=3), BreakAt(17))
+    assert sorted(os.listdir(tmp_path)) == ["state.1.npz", "state.2.npz", "state.npz"]
+
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # one bit
+    path.write_bytes(content)
+    resumed = fit(make_model(), Resume(path, 3, keep=3))
+    assert f"`{path}` is damaged" in capsys.readouterr().out
+    assert min(resumed.weights) == 12
+    assert_same(resumed, unbroken, 13)
+    # Killed while renaming, there is no newest one.
+    os.remove(path)
+    assert not fit(make_model(), Resume(path, 3, keep=3)).weights.keys() - {27, 28}
+    with pytest.raises(ValueError, match=r"`keep` must be 1 or more. Received: 0"):
+        Resume(path, keep=0)
+
+
+class NaNAt(keras.callbacks.Callback):
+    """Makes a weight NaN, and so the loss of the next step."""
+
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.model.optimizer.iterations == self.step:
+            kernel = self.model.trainable_variables[-2]
+            kernel.assign(kernel * np.nan)
+
+
+def test_no_state_is_saved_whose_loss_is_not_finite(tmp_path):
+    unbroken = fit(make_model())
+    path = tmp_path / "state.npz"
+    fit(make_model(), Resume(path, 4), NaNAt(17))
+    resumed = fit(make_model(), Resume(path, 4))
+    assert min(resumed.weights) == 16
+    assert_same(resumed, unbroken, 17)
+
+
+def test_what_a_killed_process_left_is_removed(tmp_path):
+    (tmp_path / "state.npz.12345.tmp").write_bytes(b"half of a state")
+    fit(make_model(), Resume(tmp_path / "state.npz"))
+    assert os.listdir(tmp_path) == ["state.npz"]
+
+
 def test_after_the_end_only_the_weights_come_back(tmp_path):
     first, second = make_model(), make_model()
     record = fit(first, Resume(tmp_path / "state.npz"))
@@ -230,18 +313,22 @@ def test_shorter_data_are_refused(tmp_path):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
-def test_full_disk_keeps_the_state_before(tmp_path, monkeypatch):
+def test_full_disk_keeps_the_state_before(tmp_path):
     path = tmp_path / "state.npz"
-    with pytest.raises(RuntimeError, match="broken"):
-        fit(make_model(), Resume(path, 4), BreakAt(6))
-    before = path.read_bytes()
 
-    full = f"{path}.{os.getpid()}.tmp"
-    os.symlink("/dev/full", full)
+    class FillDisk(keras.callbacks.Callback):
+        def on_train_batch_begin(self, batch, logs=None):
+            if self.model.optimizer.iterations == 10:
+                self.before = path.read_bytes()
+                os.symlink("/dev/full", f"{path}.{os.getpid()}.tmp")
+
+    full = FillDisk()
     with pytest.raises(OSError, match=r"Could not save the training \(No space left.*state\.npz"):
-        fit(make_model(), Resume(path, 4))
-    assert path.read_bytes() == before
+        fit(make_model(), Resume(path, 4), full)
+    assert path.read_bytes() == full.before
     assert os.listdir(tmp_path) == ["state.npz"]
+    resumed = fit(make_model(), Resume(path, 4))
+    assert_same(resumed, fit(make_model()), 9)
 
 
 PROGRAM = """
@@ -256,15 +343,17 @@ PROGRAM = """
             print("step", int(self.model.optimizer.iterations), flush=True)
             time.sleep({pause})
 
-    record = resume_test.fit(resume_test.make_model(), Resume({path!r}, {save_every}), Slow())
+    epochs = {epochs}
+    model = resume_test.make_model(epochs * resume_test.STEPS_PER_EPOCH)
+    record = resume_test.fit(model, Resume({path!r}, {save_every}), Slow(), epochs=epochs)
     json.dump([record.weights, record.epochs], open({path!r} + ".json", "w"))
 """
 
 
-def start(path, pause, save_every):
+def start(path, pause, save_every, epochs=EPOCHS):
     tests = os.path.dirname(__file__)
     program = textwrap.dedent(PROGRAM).format(
-        tests=tests, path=str(path), pause=pause, save_every=save_every
+        tests=tests, path=str(path), pause=pause, save_every=save_every, epochs=epochs
     )
     root = os.path.dirname(os.path.dirname(tests))
     return subprocess.Popen(
@@ -283,23 +372,69 @@ def wait_for_step(process, step):
     raise AssertionError(process.stderr.read())
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def read_record(path):
+    with open(f"{path}.json", encoding="utf-8") as file:
+        weights, epochs = json.load(file)
+    record = Record()
+    record.weights = {int(step): value for step, value in weights.items()}
+    record.epochs = {int(epoch): logs for epoch, logs in epochs.items()}
+    return record
+
+
+@pytest.mark.parametrize(
+    "number",
+    [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT, signal.SIGTERM],
+)
 def test_signal(tmp_path, number):
     path = tmp_path / "state.npz"
-    # Ctrl-C must save by itself; SIGKILL cannot.
+    # Ctrl-C and SIGTERM must save by themselves; SIGKILL cannot.
     process = start(path, pause=0.2, save_every=4 if number == signal.SIGKILL else 1000)
     wait_for_step(process, 10)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
-    assert process.returncode != 0
+    # Python leaves the end after a KeyboardInterrupt to the signal.
+    code = {signal.SIGKILL: -9, signal.SIGINT: -2, signal.SIGTERM: 143}[number]
+    assert process.returncode == code
     assert ("KeyboardInterrupt" in errors) == (number == signal.SIGINT)
 
     process = start(path, pause=0, save_every=4)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    weights, epochs = json.loads((tmp_path / "state.npz.json").read_text())
-    resumed = Record()
-    resumed.weights = {int(step): value for step, value in weights.items()}
-    resumed.epochs = {int(epoch): logs for epoch, logs in epochs.items()}
+    resumed = read_record(path)
     assert min(resumed.weights) >= 8
     assert_same(resumed, fit(make_model()), max(9, min(resumed.weights) + 1))
+
+
+@pytest.mark.slow
+def test_twenty_kills_at_random_moments(tmp_path):
+    epochs, save_every = 60, 3
+    path = tmp_path / "state.npz"
+    rng = np.random.RandomState(4)
+    last = 0
+    for _ in range(20):
+        process = start(path, 0.01, save_every, epochs)
+        first = int(process.stdout.readline().split()[1])
+        time.sleep(rng.uniform(0, 0.2))
+        process.kill()
+        output, errors = process.communicate()
+        assert process.returncode == -9, errors
+        # What it printed last may break off in the middle of a line.
+        steps = [int(line.split()[1]) for line in output.split("\n")[:-1]]
+        # Lost at most what came after the last saving.
+        assert first >= last // save_every * save_every
+        last = max([first, *steps])
+        if path.exists():
+            with zipfile.ZipFile(path) as archive:
+                assert archive.testzip() is None
+    assert last < epochs * STEPS_PER_EPOCH  # all were killed in the run
+
+    process = start(path, 0, save_every, epochs)
+    _, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    resumed = read_record(path)
+    unbroken = fit(make_model(epochs * STEPS_PER_EPOCH), epochs=epochs)
+    for step, weights in list(resumed.weights.items())[1:]:  # the first one may be a skipped one
+        assert weights == unbroken.weights[step]
+    assert resumed.epochs == {epoch: unbroken.epochs[epoch] for epoch in resumed.epochs}
+    assert max(resumed.epochs) == epochs - 1
+    assert os.listdir(tmp_path) == ["state.npz", "state.npz.json"]
