@@ -9,8 +9,10 @@ from keras_bert_lib.training.freelb import FreeLB
 from keras_bert_lib.training.lamb import LAMB
 from keras_bert_lib.training.matmul_rate import matmul_rate
 from keras_bert_lib.training.pretraining_flops import pretraining_flops
+from keras_bert_lib.training.pretraining_progress import PretrainingProgress
 from keras_bert_lib.training.repeat import repeat
 from keras_bert_lib.training.resume import Resume
+from keras_bert_lib.training.stop_at_nan import StopAtNaN
 from keras_bert_lib.training.warmup_constant import WarmupConstant
 from keras_bert_lib.training.warmup_cosine_decay import WarmupCosineDecay
 from keras_bert_lib.training.warmup_linear_decay import WarmupLinearDecay
@@ -21,7 +23,9 @@ __all__ = [
     "AdamW",
     "BestCheckpoint",
     "FreeLB",
+    "PretrainingProgress",
     "Resume",
+    "StopAtNaN",
     "WarmupConstant",
     "WarmupCosineDecay",
     "WarmupLinearDecay",

@@ -23,7 +23,8 @@ class AdamW(keras.optimizers.AdamW):
     - `layer_decay` gives lower blocks a lower learning rate.
     - A schedule counts updates where `accumulation_steps` puts several batches into one. (With
       `gradient_accumulation_steps` Keras' optimizers ask it for the number of batches.)
-    - On TensorFlow each tensor is updated by one fused kernel.
+    - On TensorFlow each tensor is updated by one fused kernel, and `gradient_norm` holds the norm
+      of the last gradient, before it was clipped, where there is a `clip_norm`.
 
     Args:
         learning_rate: float or `keras.optimizers.schedules.LearningRateSchedule`.
@@ -123,6 +124,16 @@ class AdamW(keras.optimizers.AdamW):
             for variable in variables
         )
         super().build(variables)
+        if keras.config.backend() == "tensorflow":
+            # For people to watch (`PretrainingProgress`). Keras' own variable would be part of the
+            # optimizer's state, and of all files that hold it.
+            with tf.init_scope():
+                self.gradient_norm = tf.Variable(
+                    0.0,
+                    trainable=False,
+                    aggregation=tf.VariableAggregation.ONLY_FIRST_REPLICA,
+                    name="gradient_norm",
+                )
 
     def _get_current_learning_rate(self):
         if isinstance(self._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
@@ -155,7 +166,8 @@ class AdamW(keras.optimizers.AdamW):
             sums = [g + self._sum(v) for v, g in zip(variables, grads)]
             grads = [total / self.accumulation_steps for total in sums]
         if self.clip_norm is not None:
-            scale = self.clip_norm / tf.maximum(tf.linalg.global_norm(grads), self.clip_norm)
+            norm = tf.linalg.global_norm(grads)
+            scale = self.clip_norm / tf.maximum(norm, self.clip_norm)
             grads = [g * tf.cast(scale, g.dtype) for g in grads]
 
         # At the end of a dataset of unknown length the step has no data and fails; then nothing
@@ -163,6 +175,8 @@ class AdamW(keras.optimizers.AdamW):
         with tf.control_dependencies(grads):
             scalars = self._scalars(tf.cast(self.learning_rate, tf.float32))
             self._iterations.assign_add(1)
+            if self.clip_norm is not None:
+                self.gradient_norm.assign(norm)
         replica.merge_call(self._update_all, args=(is_update, variables, grads, sums, scalars))
 
     def _sum(self, variable):
