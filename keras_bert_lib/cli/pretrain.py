@@ -1,8 +1,8 @@
 """Pretrain a BERT on text files: masked pieces and next sentence.
 
-Text files hold a sentence or a paragraph a line and a blank line between documents; .jsonl files an
-object with a `text` a line. Progress is saved as the training goes: the same command, given again,
-goes on from where it was.
+Text files hold a sentence or a paragraph a line and a blank line between documents; .jsonl and
+.parquet files a document a row; a directory is a token cache (`keras-bert cache`). Progress is
+saved as the training goes: the same command, given again, goes on from where it was.
 """
 
 import dataclasses
@@ -11,6 +11,7 @@ import itertools
 import math
 import os
 import shutil
+import time
 
 from keras_bert_lib.cli import interrupted, native_logs
 from keras_bert_lib.cli.arguments import (
@@ -27,6 +28,12 @@ examples:
   keras-bert pretrain --corpus corpus.txt --vocab vocab.txt --output my-bert
   keras-bert pretrain --corpus 'books/*.txt' --vocab vocab.txt --size small --steps 20000 \\
       --held-out dev.txt --output my-bert
+  keras-bert pretrain --corpus cache --vocab vocab.txt --size base --steps 100000 --packing \\
+      --batch-size 256 --precision mixed_bfloat16 --learning-rate 1e-4 --held-out dev.txt \\
+      --output my-bert
+
+docs/pretraining.md goes from one CPU to many machines. Exit code 130 says that Ctrl-C stopped it,
+143 that SIGTERM did: the same command, given again, goes on.
 """
 IF_INTERRUPTED = "Run the same command again to go on from the last checkpoint."
 
@@ -34,95 +41,249 @@ IF_INTERRUPTED = "Run the same command again to go on from the last checkpoint."
 _HOLD_OUT_EVERY = 20
 # Held-out loss is measured on at most this many examples.
 _MAX_HELD_OUT_EXAMPLES = 2000
-# A line of the progress bar, a point in the logs and a checkpoint for each.
-_STEPS_PER_EPOCH = 1000
+# Batches from which the share of padding is told.
+_LOOKED_AT = 8
+# Steps from point to point in the logs, without --log-every.
+_LOG_EVERY = 100
 # Arguments that may change between an interrupted training and the one that goes on with it.
-_NOT_SETTINGS = {"command", "command_parser", "module", "output", "strategy"}
+_NOT_SETTINGS = {
+    "command",
+    "command_parser",
+    "module",
+    "output",
+    "strategy",
+    "wait",
+    "save_every",
+    "keep",
+    "log_every",
+    "on_corrupt",
+}
 
 
 def add_arguments(parser):
     """Adds the command's arguments to its parser."""
     parser.add_argument(
-        "--corpus", required=True, nargs="+", metavar="FILE", help="text files or patterns"
+        "--corpus",
+        required=True,
+        nargs="+",
+        metavar="FILE",
+        help="text files or patterns, or the directory of a token cache",
     )
     parser.add_argument("--vocab", required=True, metavar="FILE", help="the vocabulary, vocab.txt")
     parser.add_argument("--cased", action="store_true", help="the vocabulary is a cased one")
     parser.add_argument("--output", required=True, metavar="DIR", help="directory to write")
     parser.add_argument("--size", choices=SIZES, default="mini", help="shape of the model")
-    parser.add_argument("--batch-size", type=positive_int, default=32, help="examples in a step")
-    parser.add_argument("--max-length", type=positive_int, default=128, help="tokens in an example")
+    parser.add_argument(
+        "--model",
+        metavar="DIR",
+        help="start from this pretrained model, not from random weights; --size is its own then",
+    )
     parser.add_argument(
         "--epochs", type=positive_int, default=10, help="times over the corpus, without --steps"
     )
     parser.add_argument("--steps", type=positive_int, help="steps to train")
-    parser.add_argument(
-        "--learning-rate",
-        type=positive_float,
-        default=5e-4,
-        help="peak learning rate; base and large take less, such as 1e-4",
-    )
-    parser.add_argument(
-        "--strategy",
-        choices=STRATEGIES,
-        default="auto",
-        help="one device, or all of them in step; auto takes all GPUs where there are several",
-    )
     parser.add_argument("--seed", type=int, default=1, help="seed of weights, examples and dropout")
-    parser.add_argument(
-        "--mask-share",
-        type=fraction,
-        default=0.15,
-        help="the share of pieces to predict; short trainings gain from more, such as 0.3",
+
+    examples = parser.add_argument_group("examples", "What is learned from the text.")
+    examples.add_argument(
+        "--batch-size", type=positive_int, default=32, help="examples in a step, or packed rows"
     )
-    parser.add_argument(
-        "--dropout",
-        type=fraction,
-        default=0.1,
-        help="dropout of the pretraining; short ones gain from 0. Fine-tuning has BERT's 0.1",
+    examples.add_argument(
+        "--max-length", type=positive_int, default=128, help="tokens in an example or packed row"
     )
-    parser.add_argument(
+    examples.add_argument(
         "--masking",
         choices=("piece", "whole_word", "ngram"),
         default="piece",
         help="what is masked as one: a piece, a word, or one to three words",
     )
-    parser.add_argument(
+    examples.add_argument(
+        "--mask-share",
+        type=fraction,
+        default=0.15,
+        help="the share of pieces to predict; short trainings gain from more, such as 0.3",
+    )
+    examples.add_argument(
+        "--objective",
+        choices=("next_sentence", "sentence_order", "none"),
+        default="next_sentence",
+        help="what is learned beside masked pieces: is the second segment the next one, are the "
+        "two in order, or nothing",
+    )
+    examples.add_argument(
+        "--packing",
+        action="store_true",
+        help="several examples in a row, each by itself, so that hardly anything is padding",
+    )
+    examples.add_argument(
+        "--text-column", default="text", help="key or column of the text in .jsonl and .parquet"
+    )
+    examples.add_argument(
+        "--on-corrupt",
+        choices=("raise", "skip"),
+        default="raise",
+        help="what to do when a file or shard is broken: stop, or say so and go on with the next",
+    )
+    examples.add_argument(
         "--held-out",
         metavar="FILE",
         help="text to measure on; without it, one document in 20 of the corpus is held out",
+    )
+
+    recipe = parser.add_argument_group("recipe", "How to train.")
+    recipe.add_argument(
+        "--learning-rate",
+        type=positive_float,
+        default=5e-4,
+        help="peak learning rate; base and large take less, such as 1e-4",
+    )
+    recipe.add_argument(
+        "--optimizer",
+        choices=("adamw", "lamb"),
+        default="adamw",
+        help="lamb keeps large batches stable, from some thousands of examples on",
+    )
+    recipe.add_argument(
+        "--ema",
+        type=fraction,
+        metavar="MOMENTUM",
+        help="end with a moving average of the weights, such as 0.999",
+    )
+    recipe.add_argument(
+        "--accumulation-steps",
+        type=positive_int,
+        default=1,
+        metavar="BATCHES",
+        help="batches whose gradients make one update: large batches in little memory",
+    )
+    recipe.add_argument(
+        "--dropout",
+        type=fraction,
+        default=0.1,
+        help="dropout of the pretraining; short ones gain from 0. Fine-tuning has BERT's 0.1",
+    )
+    recipe.add_argument(
+        "--keep-best",
+        action="store_true",
+        help="end with the weights that were best on held-out text, not with the last ones",
+    )
+
+    machine = parser.add_argument_group("machine", "Where and how fast.")
+    machine.add_argument(
+        "--strategy",
+        choices=(*STRATEGIES, "multi_worker", "tpu"),
+        default="auto",
+        help="one device, all of this machine's, those of all machines of TF_CONFIG, or a TPU; "
+        "auto takes what there is",
+    )
+    machine.add_argument(
+        "--wait",
+        type=positive_float,
+        default=300.0,
+        metavar="SECONDS",
+        help="how long to wait for the other machines",
+    )
+    machine.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        default="float32",
+        help="what to compute in; mixed is faster on GPUs, TPUs and new CPUs",
+    )
+    machine.add_argument(
+        "--steps-per-execution",
+        type=positive_int,
+        default=1,
+        help="steps that the device makes without asking Python; TPUs want some",
+    )
+    machine.add_argument("--xla", action="store_true", help="compile the step by XLA")
+    machine.add_argument(
+        "--remat",
+        action="store_true",
+        help="compute activations again in the backward pass: less memory, a third more time",
+    )
+
+    saving = parser.add_argument_group("progress", "What is saved and shown, and when.")
+    saving.add_argument(
+        "--save-every", type=positive_int, default=500, help="steps from checkpoint to checkpoint"
+    )
+    saving.add_argument("--keep", type=positive_int, default=2, help="newest checkpoints to keep")
+    saving.add_argument(
+        "--evaluate-every",
+        type=positive_int,
+        default=1000,
+        help="steps from one measuring on held-out text to the next",
+    )
+    saving.add_argument(
+        "--log-every", type=positive_int, default=100, help="steps from line to line"
     )
 
 
 def run(args):
     """Pretrains and says how well it went."""
     native_logs.start_tensorflow()
+    from keras_bert_lib.checkpoints import open_checkpoint
     from keras_bert_lib.data import count_pretraining_examples
     from keras_bert_lib.models import BertConfig
     from keras_bert_lib.text import BertTokenizer
+    from keras_bert_lib.training import create_strategy
 
-    tokenizer = BertTokenizer(
-        args.vocab, lowercase=not args.cased, max_length=max(args.max_length, 512)
-    )
-    config = BertConfig.from_size(
-        args.size,
-        vocab_size=tokenizer.vocabulary_size,
-        max_position_embeddings=tokenizer.max_length,
-    )
+    # Before TensorFlow computes anything.
+    create_strategy(args.strategy, wait=args.wait)
+    if args.model is None:
+        max_length = max(args.max_length, 512)
+        tokenizer = BertTokenizer(args.vocab, lowercase=not args.cased, max_length=max_length)
+        config = BertConfig.from_size(
+            args.size,
+            vocab_size=tokenizer.vocabulary_size,
+            max_position_embeddings=tokenizer.max_length,
+        )
+    else:
+        config = BertConfig.from_huggingface(open_checkpoint(args.model).config)
+        positions = config.max_position_embeddings
+        tokenizer = BertTokenizer(args.vocab, lowercase=not args.cased, max_length=positions)
+        if tokenizer.vocabulary_size != config.vocab_size or args.max_length > positions:
+            raise ValueError(
+                f"{args.model} has {config.vocab_size} pieces and {positions} positions. Give its "
+                "own --vocab, and no longer --max-length. Received: "
+                f"{tokenizer.vocabulary_size} pieces, {args.max_length} positions"
+            )
     held_out = args.held_out
     corpus = args.corpus
-    if held_out is None:
-        corpus = Documents(args.corpus, lambda number: number % _HOLD_OUT_EVERY != 1)
-        held_out = Documents(args.corpus, lambda number: number % _HOLD_OUT_EVERY == 1)
+    is_cache = len(corpus) == 1 and os.path.isdir(corpus[0])
+    if is_cache:
+        corpus = corpus[0]
+        if held_out is None:
+            raise ValueError(
+                "Of a token cache nothing can be held out. Give --held-out with other text. "
+                f"Received: --corpus {corpus}"
+            )
+    elif held_out is None:
+        how = {"text_column": args.text_column, "on_corrupt": args.on_corrupt}
+        corpus = Documents(args.corpus, lambda number: number % _HOLD_OUT_EVERY != 1, **how)
+        held_out = Documents(args.corpus, lambda number: number % _HOLD_OUT_EVERY == 1, **how)
         if len(list(itertools.islice(held_out, 2))) < 2:
             raise ValueError(
                 "The corpus has too few documents to hold some out. Part documents by blank "
                 f"lines, or give --held-out. Received: at most {_HOLD_OUT_EVERY + 1} documents"
             )
+    options = {
+        "masking": args.masking,
+        "objective": args.objective,
+        "text_column": args.text_column,
+        "on_corrupt": args.on_corrupt,
+    }
     steps = args.steps
     if steps is None:
         print("Counting the examples of the corpus.")
         examples = count_pretraining_examples(
-            corpus, tokenizer, max_length=args.max_length, seed=args.seed
+            corpus,
+            tokenizer,
+            max_length=args.max_length,
+            seed=args.seed,
+            objective=args.objective,
+            packing=args.packing,
+            text_column=args.text_column,
+            on_corrupt=args.on_corrupt,
         )
         steps = max(args.epochs * examples // args.batch_size, 1)
     results = pretrain(
@@ -139,13 +300,34 @@ def run(args):
         seed=args.seed,
         mask_share=args.mask_share,
         dropout=args.dropout,
-        masking=args.masking,
+        packing=args.packing,
+        data_options=options,
+        optimizer_options={
+            "optimizer": args.optimizer,
+            "accumulation_steps": args.accumulation_steps,
+            **({} if args.ema is None else {"use_ema": True, "ema_momentum": args.ema}),
+        },
+        encoder_options={"dtype": args.precision, **({"remat": True} if args.remat else {})},
+        compile_options={
+            "steps_per_execution": args.steps_per_execution,
+            "jit_compile": True if args.xla else "auto",
+        },
+        model=args.model,
+        keep_best=args.keep_best,
+        save_every=args.save_every,
+        keep=args.keep,
+        evaluate_every=args.evaluate_every,
+        log_every=args.log_every,
         # What else changes the training; a checkpoint is gone on with only if all is the same.
         settings={name: value for name, value in vars(args).items() if name not in _NOT_SETTINGS},
     )
+    pairs = ""
+    if args.objective != "none":
+        what = args.objective.replace("_", " ")
+        pairs = f"; {what} right in {results['nsp_accuracy']:.1%}"
     print(
         f"On held-out text: masked-piece loss {results['mlm_loss']:.3f}, the right piece in "
-        f"{results['mlm_accuracy']:.1%}; next sentence right in {results['nsp_accuracy']:.1%}."
+        f"{results['mlm_accuracy']:.1%}{pairs}."
     )
     print(f"Wrote {args.output}.")
     next_step(
@@ -161,16 +343,18 @@ class Documents:
     Args:
         paths: As in `keras_bert_lib.data.read_documents`.
         keep: A function from a document's number to whether it is kept.
+        **options: Of `read_documents`.
     """
 
-    def __init__(self, paths, keep):
+    def __init__(self, paths, keep, **options):
         self._paths = paths
         self._keep = keep
+        self._options = options
 
     def __iter__(self):
         from keras_bert_lib.data import read_documents
 
-        documents = enumerate(read_documents(self._paths))
+        documents = enumerate(read_documents(self._paths, **self._options))
         return (document for number, document in documents if self._keep(number))
 
 
@@ -189,7 +373,17 @@ def pretrain(
     seed=1,
     mask_share=0.15,
     dropout=0.1,
-    masking="piece",
+    packing=False,
+    data_options=None,
+    optimizer_options=None,
+    encoder_options=None,
+    compile_options=None,
+    model=None,
+    keep_best=False,
+    save_every=500,
+    keep=2,
+    evaluate_every=1000,
+    log_every=None,
     verbose="auto",
 ):
     """Pretrains from random weights, or goes on from what an interrupted call left in `output`.
@@ -206,76 +400,166 @@ def pretrain(
         max_length: Tokens in an example.
         learning_rate: The peak.
         settings: Dict of what must be the same for a training to be gone on with.
-        strategy: A name of `STRATEGIES`.
+        strategy: A name of `create_strategy`.
         seed: int.
         mask_share: The share of pieces to predict. On held-out text it is BERT's 15%.
         dropout: The rate while pretraining; that of `config` is for what comes after.
-        masking: As in `pretraining_dataset`.
-        verbose: As in `fit`.
+        packing: As in `pretraining_dataset`. Held-out examples are not packed.
+        data_options: Dict of further arguments of `pretraining_dataset`, for both texts.
+        optimizer_options: Dict of further arguments of `create_optimizer`.
+        encoder_options: Dict of further arguments of `BertEncoder`.
+        compile_options: Dict of further arguments of `compile`.
+        model: A pretrained model's directory to start from, or None.
+        keep_best: Whether to end with the weights that were best on held-out text.
+        save_every: Steps from checkpoint to checkpoint.
+        keep: The newest checkpoints to keep.
+        evaluate_every: Steps from one measuring on held-out text to the next.
+        log_every: Steps from line to line; None shows Keras' progress bar instead.
+        verbose: As in `fit`, for that bar.
 
     Returns:
         Dict of the held-out `loss`, `mlm_loss`, `nsp_loss`, `mlm_accuracy`, `nsp_accuracy`.
 
     Raises:
         FileExistsError: If `output` holds something else than an interrupted training.
-        ValueError: If that training had other settings.
+        ValueError: If that training had other settings, or the loss is not finite.
     """
     folder = interrupted.check_output(output, settings)
     import keras
 
+    from keras_bert_lib import training
     from keras_bert_lib.data import pretraining_dataset
     from keras_bert_lib.models import BertEncoder, BertPretrainer
-    from keras_bert_lib.training import Resume, create_optimizer, create_strategy
+    from keras_bert_lib.training.workers import Workers
 
-    scope = create_strategy(strategy).scope()
-    dataset = pretraining_dataset(
-        corpus,
-        tokenizer,
-        batch_size,
-        max_length=max_length,
-        max_predictions=math.ceil(mask_share * max_length),
-        masked_lm_prob=mask_share,
-        masking=masking,
-        seed=seed,
-        repeat=True,
-    )
+    strategy = training.create_strategy(strategy)
+    workers = Workers(strategy)
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        raise ValueError(
+            f"{replicas} replicas cannot share a batch evenly. Make --batch-size a multiple of "
+            f"{replicas}. Received: {batch_size}"
+        )
+    data_options = data_options or {}
+    encoder_options = encoder_options or {}
+    max_predictions = math.ceil(mask_share * max_length)
+
+    def batches(start, batch_size=batch_size, **options):
+        return pretraining_dataset(
+            corpus,
+            tokenizer,
+            batch_size,
+            max_length=max_length,
+            max_predictions=max_predictions,
+            masked_lm_prob=mask_share,
+            packing=packing,
+            seed=seed,
+            repeat=True,
+            start_batch=start,
+            **(data_options | options),
+        )
+
+    def batches_of_worker(context):
+        replicas_here = replicas // workers.count
+        return batches(
+            start * replicas_here,
+            context.get_per_replica_batch_size(batch_size),
+            num_workers=workers.count,
+            worker_index=context.input_pipeline_id,
+        )
+
+    resume = training.Resume(os.path.join(folder, "state.npz"), save_every=save_every, keep=keep)
+    start = resume.start_batch()
+    if workers.count == 1:
+        dataset = batches(start)
+    else:  # each reads its own share
+        dataset = strategy.distribute_datasets_from_function(batches_of_worker)
     held_out_batches = _batches(
-        held_out_examples(held_out, tokenizer, max_length, masking), batch_size
+        held_out_examples(held_out, tokenizer, max_length, **data_options), batch_size
     )
-    epochs = math.ceil(steps / _STEPS_PER_EPOCH)
-    steps_per_epoch = math.ceil(steps / epochs)
+
+    # An epoch, for Keras, is what comes between two measurings.
+    compile_options = {"steps_per_execution": 1} | (compile_options or {})
+    steps_at_once = compile_options["steps_per_execution"]
+    epochs = math.ceil(steps / evaluate_every)
+    steps_per_epoch = math.ceil(steps / epochs / steps_at_once) * steps_at_once
+    optimizer_options = {"accumulation_steps": 1} | (optimizer_options or {})
+    updates = epochs * steps_per_epoch // optimizer_options["accumulation_steps"]
     keras.utils.set_random_seed(seed)
-    with scope:
+    with strategy.scope():
         pretrainer = BertPretrainer(
             BertEncoder(
-                dataclasses.replace(config, hidden_dropout=dropout, attention_dropout=dropout)
+                dataclasses.replace(config, hidden_dropout=dropout, attention_dropout=dropout),
+                **encoder_options,
             )
         )
+        if model is not None:
+            pretrainer.set_weights(BertPretrainer.from_pretrained(model).get_weights())
         pretrainer.compile(
-            optimizer=create_optimizer(learning_rate, total_steps=epochs * steps_per_epoch)
+            optimizer=training.create_optimizer(
+                learning_rate, total_steps=max(updates, 1), **optimizer_options
+            ),
+            **compile_options,
         )
-    callbacks = [Resume(os.path.join(folder, "state.npz"), save_every=_STEPS_PER_EPOCH)]
-    if _has_tensorboard():
-        callbacks.append(keras.callbacks.TensorBoard(os.path.join(output, "logs")))
-    interrupted.write_json(settings, os.path.join(folder, "settings.json"))
-    pretrainer.fit(
-        dataset,
-        steps_per_epoch=steps_per_epoch,
-        epochs=epochs,
-        validation_data=held_out_batches,
-        callbacks=callbacks,
-        verbose=verbose,
+
+    # What the device could do is measured before it is busy.
+    is_shown = log_every is not None and workers.is_first
+    shares = [x["padding_mask"].mean() for x in batches(0).take(_LOOKED_AT).as_numpy_iterator()]
+    dtype = encoder_options.get("dtype", "float32")
+    progress = training.PretrainingProgress(
+        tokens_per_step=batch_size * max_length * sum(shares) / len(shares),
+        flops_per_step=training.pretraining_flops(config, batch_size, max_length, max_predictions),
+        flops_per_second=replicas * training.matmul_rate(dtype) if is_shown else None,
+        every=log_every or _LOG_EVERY,
+        log_dir=os.path.join(output, "logs") if _has_tensorboard() and workers.is_first else None,
+        write=None if is_shown else (lambda line: None),
     )
+    name = "nan.npz" if workers.count == 1 else f"nan-{os.getpid()}.npz"
+    stop = training.StopAtNaN(
+        os.path.join(folder, name), lambda number: next(iter(batches(number))), every=steps_at_once
+    )
+    callbacks = [stop, progress]
+    if keep_best:
+        path = os.path.join(folder, "best.weights.h5")
+        callbacks.append(training.BestCheckpoint(path, "val_mlm_loss"))
+    callbacks.append(resume)
+    if workers.is_first:
+        interrupted.write_json(settings, os.path.join(folder, "settings.json"))
+    begin = time.monotonic()
+    try:
+        pretrainer.fit(
+            dataset,
+            steps_per_epoch=steps_per_epoch,
+            epochs=epochs,
+            validation_data=held_out_batches,
+            callbacks=callbacks,
+            verbose=verbose if log_every is None else 0,
+        )
+    except FloatingPointError as error:
+        raise ValueError(str(error)) from error
     results = pretrainer.evaluate(held_out_batches, return_dict=True, verbose=0)
-    finished = BertPretrainer(BertEncoder(config))
-    finished.set_weights(pretrainer.get_weights())
-    tokenizer.save_pretrained(output)
-    finished.save_pretrained(output, overwrite=True)
-    shutil.rmtree(folder)
+    if is_shown:
+        steps = epochs * steps_per_epoch
+        of_the_rate = ""
+        if progress.utilization == progress.utilization:  # no NaN, of a training of few steps
+            of_the_rate = (
+                f", {progress.tokens_per_second:,.0f} tokens/s, {progress.utilization:.0%} of the "
+                "rate of matrix products here"
+            )
+        print(
+            f"Trained {steps:,} steps on {steps * progress.tokens_per_step:,.0f} tokens in "
+            f"{(time.monotonic() - begin) / 60:.1f} minutes{of_the_rate}."
+        )
+    if workers.is_first:
+        finished = BertPretrainer(BertEncoder(config))
+        finished.set_weights(pretrainer.get_weights())
+        tokenizer.save_pretrained(output)
+        finished.save_pretrained(output, overwrite=True)
+        shutil.rmtree(folder)
     return results
 
 
-def held_out_examples(source, tokenizer, max_length, masking="piece"):
+def held_out_examples(source, tokenizer, max_length, **options):
     """The first examples of a source, the same each time: dict of NumPy arrays `[n, ...]`."""
     import numpy as np
 
@@ -288,8 +572,8 @@ def held_out_examples(source, tokenizer, max_length, masking="piece"):
         batch_size,
         max_length=max_length,
         max_predictions=math.ceil(0.15 * max_length),
-        masking=masking,
         drop_remainder=False,
+        **options,
     )
     with native_logs.hidden():
         batches = list(batches.take(_MAX_HELD_OUT_EXAMPLES // batch_size).as_numpy_iterator())

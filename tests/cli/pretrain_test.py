@@ -1,6 +1,11 @@
 import json
 import os
+import signal
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pytest
 
 import keras_bert_lib as kbl
@@ -89,6 +94,79 @@ def test_epochs_are_counted_on_the_corpus(run_command, arguments, tmp_path):
     assert kbl.BertEncoder.from_pretrained(tmp_path / "bert").config.hidden_dropout == 0.1
 
 
+def test_progress_and_the_rest_of_the_recipe(run_command, arguments, tmp_path):
+    cache = tmp_path / "cache"
+    tokenizer = kbl.BertTokenizer(arguments[4])
+    kbl.data.build_token_cache(arguments[2], tokenizer, cache, num_shards=2)
+    recipe = [
+        *("--corpus", cache, "--held-out", arguments[2], "--packing", "--objective", "none"),
+        *("--masking", "whole_word", "--optimizer", "lamb", "--ema", "0.5", "--steps", "8"),
+        *("--accumulation-steps", "2", "--steps-per-execution", "2", "--evaluate-every", "4"),
+        *("--log-every", "2", "--save-every", "2", "--keep", "3"),
+    ]
+    code, out, error = run_command(*arguments, *recipe)
+    assert code == 0, error
+    lines = out.splitlines()
+    steps = [line for line in lines if line.startswith("step ")]
+    # The first execution builds the graph and is not timed.
+    assert [line.split(",")[0] for line in steps] == [f"step {n} of 8" for n in (4, 6, 8)]
+    for line in steps:
+        for part in ("mlm loss", "mlm accuracy", " tokens/s", "% of the matmul rate", " left"):
+            assert part in line
+    assert sum(line.startswith("  held out: ") and "mlm loss" in line for line in lines) == 2
+    assert any(line.startswith("Trained 8 steps on ") for line in lines)
+    assert "next sentence" not in held_out_losses(out)
+    # Two phases: longer examples from these weights.
+    second = [*arguments, "--model", tmp_path / "bert", "--max-length", "48"]
+    second[second.index(tmp_path / "bert")] = tmp_path / "second"
+    code, out, error = run_command(*second, "--objective", "sentence_order", "--steps", "2")
+    assert code == 0, error
+    assert "sentence order right in" in held_out_losses(out)
+
+
+@pytest.mark.slow
+def test_a_loss_that_is_no_number_ends_in_one_line(run_command, arguments, tmp_path):
+    code, _, error = run_command(*arguments, "--learning-rate", "1e30", "--save-every", "1")
+    assert code == 2
+    assert error.count("\n") == 1
+    assert f"what it was fed is in {tmp_path / 'bert' / 'training' / 'nan.npz'}" in error
+    with np.load(tmp_path / "bert" / "training" / "nan.npz") as written:
+        assert any(name.endswith("/token_ids") for name in written.files)
+    with np.load(tmp_path / "bert" / "training" / "state.npz") as state:  # from before
+        assert all(np.isfinite(state[name]).all() for name in state.files if name != "place.json")
+
+
+@pytest.mark.slow
+def test_killed_at_random_moments_it_ends_the_same(arguments, tmp_path):
+    """Processes of the command itself; corpus, graph, checkpoints and all."""
+    arguments = [*arguments[:-1], "60", "--save-every", "5", "--log-every", "1"]
+    command = [sys.executable, "-m", "keras_bert_lib.cli.main", *map(str, arguments)]
+
+    def run(seconds=None):
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        for line in process.stdout:
+            if seconds is not None and line.startswith("step "):
+                break
+        if seconds is None:
+            return process.wait()
+        time.sleep(seconds)
+        process.send_signal(signal.SIGTERM if seconds == 0 else signal.SIGKILL)
+        process.communicate()
+        return process.returncode
+
+    assert run() == 0
+    os.rename(tmp_path / "bert", tmp_path / "unbroken")
+    assert run(0) == 143  # it saved
+    assert run(0.1) == -9
+    assert run() == 0
+    ours, theirs = (
+        kbl.BertPretrainer.from_pretrained(tmp_path / name).get_weights()
+        for name in ("bert", "unbroken")
+    )
+    for a, b in zip(ours, theirs):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_bad_input_gives_one_line(run_command, arguments, tmp_path):
     def error_of(**changed):
         argv = list(arguments)
@@ -112,3 +190,4 @@ def test_bad_input_gives_one_line(run_command, arguments, tmp_path):
     assert "[UNK]" in error_of(vocab=no_unk)
     assert "absent.txt" in error_of(vocab=tmp_path / "absent.txt")
     assert "exists already" in error_of(output=taken)
+    assert "Give --held-out" in error_of(corpus=tmp_path)
