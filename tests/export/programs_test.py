@@ -21,6 +21,7 @@ def run(program, *arguments):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("program", "output"),
     [("export_saved_model.py", "serving/1"), ("export_tflite.py", "model.tflite")],

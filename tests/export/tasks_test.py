@@ -275,7 +275,9 @@ def test_saved_model_answers_as_the_model_does(models, tmp_path, task):
         np.testing.assert_allclose(x[0], everything[name][3], atol=1e-5)
 
 
-@pytest.mark.parametrize("task", [slow("embedder"), slow("tagger"), "choice", "masked", "answerer"])
+@pytest.mark.parametrize(
+    "task", [slow("embedder"), slow("tagger"), "choice", slow("masked"), "answerer"]
+)
 def test_token_ids_of_fixed_length(tmp_path, task):
     model, path = make_model(task), tmp_path / "tokens.tflite"
     choices = CHOICES if task == "choice" else None

@@ -80,6 +80,7 @@ def test_tokens_interface(classifier, held_out, tmp_path):
         stock_runtime.load(path)
 
 
+@pytest.mark.slow
 def test_quantization_makes_files_smaller(tmp_path):
     tokenizer = kbl.BertTokenizer(["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a"])
     config = kbl.BertConfig(

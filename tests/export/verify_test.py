@@ -210,7 +210,7 @@ def right_answers(task, model):
 @pytest.mark.parametrize(
     ("task", "interface"),
     [
-        ("embedder", "mediapipe"),
+        slow(("embedder", "mediapipe")),
         ("answerer", "tokens"),
         *(
             slow((task, interface))

@@ -20,10 +20,15 @@ pytestmark = [pytest.mark.parity, pytest.mark.shared_data]
 SST2 = Path(__file__).parents[4] / "shared/data/glue/SST-2"
 # Mode, most megabytes, least mean and least single cosine with float32.
 MODES = [
-    ("float16", 35, 0.9999, 0.9999),
     ("dynamic_int8", 24.5, 0.999, 0.998),
-    ("int8", 25, 0.994, 0.985),
-    ("int16x8", 25, 0.999, 0.998),
+    *(
+        pytest.param(*mode, marks=pytest.mark.slow)
+        for mode in [
+            ("float16", 35, 0.9999, 0.9999),
+            ("int8", 25, 0.994, 0.985),
+            ("int16x8", 25, 0.999, 0.998),
+        ]
+    ),
 ]
 
 
@@ -65,6 +70,7 @@ def test_real_weights(exact, expected, mode, megabytes, mean, least):
     check(exact[0], expected, mode, samples, megabytes, mean, least)
 
 
+@pytest.mark.slow
 def test_random_words_do_as_well(exact, expected):
     texts = pseudo_texts(exact[1].tokenizer.vocabulary)
     samples = [{"text": utf8_bytes(text, 512)} for text in texts]
