@@ -30,6 +30,8 @@ def is_table(source):
 
 def describe(source):
     """What a source is, for messages."""
+    if isinstance(source, (list, tuple)) and source and is_table(source):
+        return ", ".join(map(str, source))
     return source if isinstance(source, (str, os.PathLike)) else type(source).__name__
 
 

@@ -184,6 +184,13 @@ def test_unusable_files(tmp_path, name, text, message):
     assert "\n" not in str(error.value)
 
 
+def test_files_without_rows_are_named(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\n")
+    for source in (tmp_path / "a.csv", [tmp_path / "a.csv"]):
+        with pytest.raises(ValueError, match=r"no labelled texts to read\. Received: .*a\.csv$"):
+            read_labelled_texts(source)
+
+
 def test_utf16_is_said_to_be_so(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\na,x\n", "utf-16")
     with pytest.raises(ValueError, match=r"a\.csv is UTF-16\. Save it as UTF-8"):
