@@ -279,6 +279,8 @@ def run(args):
             corpus,
             tokenizer,
             max_length=args.max_length,
+            max_predictions=math.ceil(args.mask_share * args.max_length),
+            masked_lm_prob=args.mask_share,
             seed=args.seed,
             objective=args.objective,
             packing=args.packing,
