@@ -248,7 +248,7 @@ def train(tokenizer, shape):
     )
     model = kbl.BertPretrainer(kbl.BertEncoder(config))
     model.compile(kbl.training.create_optimizer(1e-4, total_steps=100_000))
-    batches = list(dataset(tokenizer, cache(1), packing=True).take(10))
+    batches = list(dataset(tokenizer, cache(1), packing=True).take(20))
     shares = [float(tf.reduce_mean(tf.cast(x["padding_mask"], tf.float32))) for x in batches]
     share = sum(shares) / len(shares)
     stacked = {name: tf.stack([x[name] for x in batches]) for name in batches[0]}

@@ -57,15 +57,15 @@ def build_token_cache_with_beam(
         RuntimeError: from the pipeline, with what is wrong with a file in it.
 
     Example:
-        ```python
-        kbl.data.build_token_cache_with_beam(
-            "corpus/*.jsonl.gz",
-            tokenizer,
-            "cache",
-            num_shards=256,
-            pipeline_options=["--runner=FlinkRunner", "--parallelism=64"],
-        )
-        ```
+        >>> import keras_bert_lib as kbl
+        >>> tokenizer = kbl.BertTokenizer("vocab.txt")
+        >>> kbl.data.build_token_cache_with_beam(  # doctest: +SKIP
+        ...     "corpus/*.jsonl.gz",
+        ...     tokenizer,
+        ...     "cache",
+        ...     num_shards=256,
+        ...     pipeline_options=["--runner=FlinkRunner", "--parallelism=64"],
+        ... )
 
     References:
         - https://beam.apache.org/documentation/sdks/python/
