@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from keras_bert_lib.layers.dense import Dense
+from keras_bert_lib.layers.dropout import Dropout
 from keras_bert_lib.layers.initializers import normal
 from keras_bert_lib.layers.shapes import leading_dims
 
@@ -37,6 +38,7 @@ class SelfAttention(keras.layers.Layer):
         example_ids: int32 `[batch, seq]`, of rows that hold several examples: tokens attend only
             to those of the same number, and padding has a number of its own, so that
             `padding_mask` says nothing more. None: one example a row.
+        seed: what `dropout_layer.draw()` returned, or None to draw one.
 
     Returns:
         Float `[batch, seq, hidden]`; with `return_attention`, the pair of it and of the
@@ -64,7 +66,7 @@ class SelfAttention(keras.layers.Layer):
         self.num_heads = num_heads
         self.dropout = dropout
         self.initializer_range = initializer_range
-        self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+        self.dropout_layer = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, input_shape):
         """Creates the kernels; `input_shape` is `[batch, seq, hidden]`."""
@@ -99,6 +101,7 @@ class SelfAttention(keras.layers.Layer):
         return_attention=False,
         token_rows=None,
         example_ids=None,
+        seed=None,
     ):
         """Returns the attended inputs `[b, s, h]`, and the probabilities on request."""
         batch, seq = leading_dims(inputs if token_rows is None else token_rows.rows)
@@ -127,7 +130,7 @@ class SelfAttention(keras.layers.Layer):
         attention = ops.softmax(scores, axis=-1)  # [b, n, s, s]
 
         weights = ops.cast(attention, self.compute_dtype)
-        weights = self.dropout_layer(weights, training=training)
+        weights = self.dropout_layer(weights, training=training, seed=seed)
         context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # [b, s, n, d]
         context = ops.reshape(context, (-1, self.hidden_size))  # [b * s, h]
         if token_rows is not None:

@@ -5,6 +5,7 @@ from keras import ops
 
 from keras_bert_lib.layers.activations import get_activation
 from keras_bert_lib.layers.dense import Dense
+from keras_bert_lib.layers.dropout import Dropout
 from keras_bert_lib.layers.initializers import normal
 from keras_bert_lib.layers.self_attention import SelfAttention
 from keras_bert_lib.layers.shapes import leading_dims
@@ -38,6 +39,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
         token_rows: `TokenRows` of the mask, or None. With them `inputs` and outputs are the tokens
             end to end, `[tokens, hidden]`.
         example_ids: int32 `[batch, seq]` or None, as in `SelfAttention`.
+        seeds: what `draw_seeds` returned; None in it draws new ones.
 
     Returns:
         Float `[batch, seq, hidden]`; with `return_attention`, the pair of it and of the
@@ -93,7 +95,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
         self.output_norm = keras.layers.LayerNormalization(
             epsilon=layer_norm_eps, dtype=dtype, name="output_norm"
         )
-        self.dropout_layer = keras.layers.Dropout(hidden_dropout, dtype=dtype, name="dropout")
+        self.dropout_layer = Dropout(hidden_dropout, dtype=dtype, name="dropout")
 
     def build(self, input_shape):
         """Creates the kernels; `input_shape` is `[batch, seq, hidden]`."""
@@ -116,6 +118,14 @@ class TransformerEncoderBlock(keras.layers.Layer):
         self.output_dense.build((None, self.intermediate_size))
         self.output_norm.build(input_shape)
 
+    def draw_seeds(self):
+        """Returns the seeds of the dropout of one call."""
+        return (
+            self.attention.dropout_layer.draw(),
+            self.dropout_layer.draw(),
+            self.dropout_layer.draw(),
+        )
+
     def call(
         self,
         inputs,
@@ -124,6 +134,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
         return_attention=False,
         token_rows=None,
         example_ids=None,
+        seeds=(None, None, None),
     ):
         """Returns the block's output `[b, s, h]`, and the attention probabilities on request."""
 
@@ -138,8 +149,9 @@ class TransformerEncoderBlock(keras.layers.Layer):
             return_attention=True,
             token_rows=token_rows,
             example_ids=example_ids,
+            seed=seeds[0],
         )
-        x = inputs + self.dropout_layer(x, training=training)
+        x = inputs + self.dropout_layer(x, training=training, seed=seeds[1])
         if not self.norm_first:
             x = normalize(x, self.attention_norm)
 
@@ -151,7 +163,7 @@ class TransformerEncoderBlock(keras.layers.Layer):
         x = self.output_dense(self.activation(self.intermediate_dense(x)))  # [b * s, h]
         if token_rows is None:
             x = ops.reshape(x, (*leading_dims(inputs), self.hidden_size))
-        x = residual + self.dropout_layer(x, training=training)
+        x = residual + self.dropout_layer(x, training=training, seed=seeds[2])
         if not self.norm_first:
             x = normalize(x, self.output_norm)
         if return_attention:

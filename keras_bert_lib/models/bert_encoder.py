@@ -33,6 +33,9 @@ class BertEncoder(PretrainedModel):
             `BertTokenClassifier`, need none, and files of such models have none.
         frozen: dict or None, arguments with which to call `freeze`.
         lora: dict or None, arguments with which to call `enable_lora`.
+        remat: bool, whether training computes each block again in the backward pass instead of
+            keeping what is in it: a third more time for memory that hardly grows with the number
+            of layers. Not with `output_attentions`.
         **kwargs: keyword arguments of `keras.Model`, as `name` and `dtype`.
 
     Call arguments:
@@ -77,6 +80,7 @@ class BertEncoder(PretrainedModel):
         use_pooler=True,
         frozen=None,
         lora=None,
+        remat=False,
         **kwargs,
     ):
         super().__init__(**kwargs)
@@ -89,6 +93,12 @@ class BertEncoder(PretrainedModel):
         self.output_hidden_states = output_hidden_states
         self.output_attentions = output_attentions
         self.use_pooler = use_pooler
+        if remat and output_attentions:
+            raise ValueError(
+                "Attentions that are returned cannot be computed again: leave out `remat` or "
+                f"`output_attentions`. Received: remat={remat}, output_attentions=True"
+            )
+        self.remat = remat
         self._skips_padding = False
         dtype = self.dtype_policy
         self.embeddings = BertEmbeddings(
@@ -166,16 +176,22 @@ class BertEncoder(PretrainedModel):
         hidden_states = [x]  # each [b, s, h]
         attentions = []  # each [b, n, s, s]
         for block in self.blocks:
-            x, attention = block(
-                x,
+            call = functools.partial(
+                block,
                 padding_mask=padding_mask,
                 training=training,
-                return_attention=True,
+                return_attention=self.output_attentions,
                 token_rows=token_rows,
                 example_ids=inputs.get("example_ids"),
             )
+            if self.remat and training:
+                # Drawn out here, for the second time must drop what the first did.
+                call = keras.remat(functools.partial(call, seeds=block.draw_seeds()))
+            x = call(x)
+            if self.output_attentions:
+                x, attention = x
+                attentions.append(attention)
             hidden_states.append(x)
-            attentions.append(attention)
         if self.final_norm is not None:
             x = self.final_norm(x)
             hidden_states[-1] = x
@@ -364,6 +380,7 @@ class BertEncoder(PretrainedModel):
             "use_pooler": self.use_pooler,
             "frozen": self._frozen and dict(self._frozen),
             "lora": self._lora and dict(self._lora),
+            "remat": self.remat,
         }
 
     @classmethod

@@ -3,11 +3,13 @@ import tempfile
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 from absl.testing import parameterized
 from ai_edge_litert.interpreter import Interpreter
 
-from keras_bert_lib.models import BertConfig, BertEncoder
+from keras_bert_lib.models import BertConfig, BertEncoder, BertPretrainer
+from keras_bert_lib.training import create_optimizer, create_strategy
 from tests.models.small_models import pretraining_batch, small_config, small_encoder
 
 KEYS = ("token_ids", "segment_ids", "padding_mask")
@@ -159,6 +161,46 @@ class BertEncoderTest(parameterized.TestCase):
         self.assertEqual(loaded.config, encoder.config)
         np.testing.assert_array_equal(loaded(INPUTS)["sequence_output"], expected)
         self.assertLen(loaded(INPUTS)["hidden_states"], 3)
+
+    @parameterized.parameters(False, True)
+    def test_remat_changes_no_gradient(self, norm_first):
+        config = small_config(norm_first=norm_first, initializer_range=0.3)
+        gradients = []
+        for remat in (False, True):
+            keras.utils.set_random_seed(3)  # dropout is on
+            encoder = BertEncoder(config, remat=remat)
+
+            @tf.function
+            def step(encoder=encoder):
+                with tf.GradientTape() as tape:
+                    outputs = encoder(INPUTS, training=True)["pooled_output"]
+                    loss = tf.reduce_sum(outputs**2)
+                return loss, tape.gradient(loss, encoder.trainable_weights)
+
+            gradients.append([step(), step()])
+        for one, other in zip(tf.nest.flatten(gradients[0]), tf.nest.flatten(gradients[1])):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+        # Each step drops something else.
+        self.assertNotAlmostEqual(float(gradients[0][0][0]), float(gradients[0][1][0]))
+        self.assertTrue(BertEncoder.from_config(encoder.get_config()).remat)
+        with self.assertRaisesRegex(ValueError, "leave out `remat`.*Received: remat=True"):
+            BertEncoder(config, remat=True, output_attentions=True)
+
+    @pytest.mark.slow
+    @parameterized.product(strategy=["one_device", "mirrored"], jit_compile=[False, True])
+    def test_fit_with_remat(self, strategy, jit_compile):
+        if strategy == "mirrored" and jit_compile:
+            self.skipTest("XLA does not compile the step of a strategy.")
+        losses = []
+        for remat in (False, True):
+            keras.utils.set_random_seed(3)
+            with create_strategy(strategy).scope():
+                encoder = BertEncoder(small_config(initializer_range=0.3), remat=remat)
+                pretrainer = BertPretrainer(encoder)
+                pretrainer.compile(create_optimizer(1e-2, 10), jit_compile=jit_compile)
+            dataset = tf.data.Dataset.from_tensors(pretraining_batch()).repeat(3)
+            losses.append(pretrainer.fit(dataset, verbose=0).history["loss"])
+        np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
 
     def test_in_a_functional_model(self):
         encoder = small_encoder()
