@@ -1,0 +1,54 @@
+"""The benchmark that pretrains several libraries on equal terms, in small."""
+
+import json
+
+import pytest
+
+from tests.benchmarks_test import SENTENCES, run, table, vocab
+
+__all__ = ["vocab"]
+
+pytestmark = pytest.mark.slow
+
+
+def test_pieces_are_run_once_and_reported_together(tmp_path, vocab):
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text(" ".join(SENTENCES * 3000))  # several documents of 50,000 characters
+    intents = [["the cat sat", "a"], ["a dog ran", "b"], ["rain fell", "a"], ["it slept", "b"]]
+    data = tmp_path / "clinc150"
+    data.mkdir()
+    (data / "data_full.json").write_text(
+        json.dumps({"train": intents * 4, "val": intents, "test": intents})
+    )
+    results = tmp_path / "results"
+    arguments = [
+        f"--corpus={corpus}",
+        f"--vocab={vocab}",
+        f"--data={tmp_path}",
+        f"--results={results}",
+        "--shape=1x16",
+        "--batch_size=2",
+        "--max_length=32",
+        "--epochs=1",
+        "--steps=10",
+    ]
+    output = run("convergence.py", *arguments, "--libraries=keras_bert_lib")
+    assert "keras_bert_lib: " in output
+    rows = table(output)
+    assert {"pretrained", "from scratch"} <= set(rows)
+    first = json.loads((results / "convergence-keras_bert_lib.json").read_text())
+    assert [step for step, _, _ in first["curve"]] == list(range(11))
+    assert (results / "convergence.png").read_bytes().startswith(b"\x89PNG")
+
+    for library in ("transformers", "keras_hub"):
+        pytest.importorskip(library)
+    # A later sitting adds the others, and runs nothing again.
+    output = run("convergence.py", *arguments)
+    assert "keras_bert_lib: " not in output
+    losses = [float(cells[0]) for name, cells in table(output).items() if "." in name]
+    assert len(losses) == 3
+    # All begin alike, and are measured alike.
+    for library in ("transformers", "keras_hub"):
+        other = json.loads((results / f"convergence-{library}.json").read_text())
+        assert other["curve"][0][2] == pytest.approx(first["curve"][0][2], rel=0.02)
+        assert other["curve"][-1][2] == pytest.approx(first["curve"][-1][2], rel=0.1)
