@@ -50,5 +50,5 @@ def test_pieces_are_run_once_and_reported_together(tmp_path, vocab):
     # All begin alike, and are measured alike.
     for library in ("transformers", "keras_hub"):
         other = json.loads((results / f"convergence-{library}.json").read_text())
-        assert other["curve"][0][2] == pytest.approx(first["curve"][0][2], rel=0.02)
+        assert other["curve"][0][2] == pytest.approx(first["curve"][0][2], rel=0.05)
         assert other["curve"][-1][2] == pytest.approx(first["curve"][-1][2], rel=0.1)
