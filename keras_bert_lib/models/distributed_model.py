@@ -1,5 +1,7 @@
 """What `fit` and `evaluate` of Keras leave undone under `tf.distribute`."""
 
+import contextlib
+
 import keras
 
 
@@ -26,6 +28,16 @@ class DistributedModel(keras.Model):
             super().make_test_function(force)
         elif self.test_function is None or force:
             self.test_function = self._replicated(self.test_step)
+
+    def train_step(self, *args):
+        """Trains on a batch, as Keras does."""
+        with once_there(args):
+            return super().train_step(*args)
+
+    def test_step(self, *args):
+        """Evaluates a batch, as Keras does."""
+        with once_there(args):
+            return super().test_step(*args)
 
     def _has_replicas(self):
         """Whether the model was made in the scope of a strategy of several replicas."""
@@ -105,6 +117,21 @@ class DistributedModel(keras.Model):
             data_batch = _local_specs(iterator._distributed_dataset.element_spec)
             iterator = None
         super()._maybe_symbolic_build(iterator, data_batch)
+
+
+def once_there(data):
+    """Lets what a step does wait for its batch.
+
+    At the end of a dataset of unknown length the step has no batch and fails. But Keras' metrics
+    count a batch of fixed size by a constant, which was added before.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return tf.control_dependencies(
+        [x for x in keras.tree.flatten(data) if isinstance(x, tf.Tensor)]
+    )
 
 
 def _local_specs(specs):

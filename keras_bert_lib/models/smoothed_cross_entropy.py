@@ -72,7 +72,7 @@ def smoothed(loss, label_smoothing):
         return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=label_smoothing)
     losses = loss.values() if isinstance(loss, dict) else [loss]
     raise ValueError(
-        "`label_smoothing` is for losses of labels: of texts, of tokens and of choices. Places in a "
-        "text, numbers and embeddings have none to smooth; leave it out. Received: label_smoothing="
-        f"{label_smoothing}, loss {', '.join(sorted({type(x).__name__ for x in losses}))}"
+        "`label_smoothing` is for losses of labels: of texts, of tokens and of choices. Places in "
+        "a text, numbers and embeddings have none to smooth; leave it out. Received: "
+        f"label_smoothing={label_smoothing}, loss {', '.join(sorted({type(x).__name__ for x in losses}))}"
     )

@@ -6,6 +6,7 @@ from keras_bert_lib.backend import require_tensorflow
 from keras_bert_lib.layers.initializers import normal
 from keras_bert_lib.models.adversarial_step import adversarial_step
 from keras_bert_lib.models.bert_encoder import BertEncoder
+from keras_bert_lib.models.distributed_model import once_there
 from keras_bert_lib.models.pretrained_model import PretrainedModel, read_tokenizer
 from keras_bert_lib.models.smoothed_cross_entropy import smoothed
 
@@ -117,7 +118,8 @@ class TaskModel(PretrainedModel):
         # The arguments are the backend's: JAX has a state before the batch.
         if self.adversarial is None:
             return super().train_step(*args)
-        return adversarial_step(self, *args)
+        with once_there(args):
+            return adversarial_step(self, *args)
 
     def get_compile_config(self):
         """Returns what `compile_from_config` takes."""
