@@ -71,8 +71,9 @@ def smoothed(loss, label_smoothing):
     if isinstance(loss, keras.losses.BinaryCrossentropy):
         return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=label_smoothing)
     losses = loss.values() if isinstance(loss, dict) else [loss]
+    names = ", ".join(sorted({type(x).__name__ for x in losses}))
     raise ValueError(
         "`label_smoothing` is for losses of labels: of texts, of tokens and of choices. Places in "
         "a text, numbers and embeddings have none to smooth; leave it out. Received: "
-        f"label_smoothing={label_smoothing}, loss {', '.join(sorted({type(x).__name__ for x in losses}))}"
+        f"label_smoothing={label_smoothing}, loss {names}"
     )
