@@ -65,7 +65,7 @@ EXTRAS_REQUIRE = {
     "jax": ["jax>=0.6.2,<0.11"],
     # Builds token caches on many machines. It wants an older protobuf than the newest TensorFlow
     # allows, so it stands apart from [parity].
-    "beam": ["apache-beam>=2.66,<3"],
+    "beam": ["apache-beam[tfrecord]>=2.77,<3"],
     # Tokenizes large corpora of plain ASCII faster. There is none for Windows, and each release
     # goes with one of TensorFlow.
     "fast": ['tensorflow-text>=2.20,<2.22; platform_system != "Windows"'],

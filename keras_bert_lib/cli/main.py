@@ -98,7 +98,7 @@ def main(argv=None):
 
     Returns:
         The exit code: 0, 1 where what was made is not as good as it was to be, 2 for bad input
-        (each after one line on standard error), 130 when interrupted.
+        (each after one line on standard error), 130 when interrupted, 143 at SIGTERM.
     """
     args = parse(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
