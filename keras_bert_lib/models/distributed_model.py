@@ -110,13 +110,20 @@ class DistributedModel(keras.Model):
         return function
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        if keras.backend.backend() != "tensorflow":
+            super()._maybe_symbolic_build(iterator, data_batch)
+            return
         # Keras draws a batch, only to know its shapes, and cannot make one of the batches of
-        # several workers. The iterator knows the shapes, and the first batch is still to come.
-        if iterator is not None and self._has_replicas():
-            _check_batch_size(iterator.data_adapter, self.distribute_strategy.num_replicas_in_sync)
+        # several workers. The iterator knows the shapes, and the first batch is still to come. On
+        # one device Keras makes the variables of metrics and optimizer within the first step, but
+        # there they would wait for a batch (`once_there`), and XLA cannot have that.
+        if iterator is not None:
+            if self._has_replicas():
+                replicas = self.distribute_strategy.num_replicas_in_sync
+                _check_batch_size(iterator.data_adapter, replicas)
             data_batch = _local_specs(iterator._distributed_dataset.element_spec)
-            iterator = None
-        super()._maybe_symbolic_build(iterator, data_batch)
+        with self.distribute_strategy.scope():
+            self._symbolic_build(data_batch=data_batch)
 
 
 def once_there(data):

@@ -94,6 +94,7 @@ def test_epochs_are_counted_on_the_corpus(run_command, arguments, tmp_path):
     assert kbl.BertEncoder.from_pretrained(tmp_path / "bert").config.hidden_dropout == 0.1
 
 
+@pytest.mark.slow
 def test_progress_and_the_rest_of_the_recipe(run_command, arguments, tmp_path):
     cache = tmp_path / "cache"
     tokenizer = kbl.BertTokenizer(arguments[4])

@@ -319,7 +319,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path, monkeypatch):
         path.write_text("\n\n".join("\n".join(d) for d in documents))
         peaks[name] = peak_memory(str(path))
     assert peaks["ten"][1] > 9 * peaks["one"][1]
-    assert peaks["ten"][0] < 1.2 * peaks["one"][0]
+    assert peaks["ten"][0] < 1.5 * peaks["one"][0]  # what is held would be ten times as much
 
 
 @pytest.mark.shared_data

@@ -186,8 +186,8 @@ class BertEncoderTest(parameterized.TestCase):
         with self.assertRaisesRegex(ValueError, "leave out `remat`.*Received: remat=True"):
             BertEncoder(config, remat=True, output_attentions=True)
 
-    @pytest.mark.slow
     @parameterized.product(strategy=["one_device", "mirrored"], jit_compile=[False, True])
+    @pytest.mark.slow
     def test_fit_with_remat(self, strategy, jit_compile):
         if strategy == "mirrored" and jit_compile:
             self.skipTest("XLA does not compile the step of a strategy.")

@@ -147,6 +147,7 @@ def test_validation_and_steps_per_execution(tmp_path):
     assert resumed.epochs == {epoch: unbroken.epochs[epoch] for epoch in (2, 3)}
 
 
+@pytest.mark.slow
 def test_mirrored_strategy(tmp_path):
     def model():
         with create_strategy("mirrored").scope():
@@ -383,7 +384,11 @@ def read_record(path):
 
 @pytest.mark.parametrize(
     "number",
-    [pytest.param(signal.SIGKILL, marks=pytest.mark.slow), signal.SIGINT, signal.SIGTERM],
+    [
+        signal.SIGTERM,
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
 )
 def test_signal(tmp_path, number):
     path = tmp_path / "state.npz"
