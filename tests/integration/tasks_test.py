@@ -22,7 +22,7 @@ TASKS = {
     "choice": tasks.MultipleChoice(),
     "embedder": tasks.SentenceEmbedding(),
 }
-RECIPE = Recipe(epochs=3, learning_rate=5e-3, max_length=32, patience=0)
+RECIPE = Recipe(epochs=3, learning_rate=5e-3, max_length=32, patience=0, pooling="mean")
 PLACES = ("answer", "label", "text", "start", "end", "index", "choice")
 
 
