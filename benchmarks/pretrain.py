@@ -242,6 +242,18 @@ def version(library):
     return importlib.metadata.version(DISTRIBUTIONS.get(library, library))
 
 
+def untuned(dataset):
+    """Returns the data set without tf.data's autotuning, whose thread would end some rounds late.
+
+    This library's own data sets are without it; here the peers' are too.
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
+
+
 def train_keras_bert_lib(batches, num_layers, hidden_size, num_heads, vocab_size):
     import keras
     import tensorflow as tf
@@ -251,7 +263,7 @@ def train_keras_bert_lib(batches, num_layers, hidden_size, num_heads, vocab_size
     keras.config.set_dtype_policy(FLAGS.dtype[0])
     model = kbl.BertPretrainer(kbl.BertEncoder(bert_config(FLAGS.shape[0], vocab_size)))
     model.compile(kbl.training.create_optimizer(1e-4, total_steps=1000))
-    dataset = tf.data.Dataset.from_tensor_slices(batches)
+    dataset = untuned(tf.data.Dataset.from_tensor_slices(batches))
     return lambda: model.fit(dataset, verbose=0)
 
 
@@ -277,6 +289,7 @@ def train_keras_hub(batches, num_layers, hidden_size, num_heads, vocab_size):
     dataset = tf.data.Dataset.from_tensor_slices(
         (x, batches["masked_ids"], batches["masked_weights"])
     )
+    dataset = untuned(dataset)
     return lambda: model.fit(dataset, verbose=0)
 
 
@@ -335,7 +348,7 @@ def train_modelgarden(batches, num_layers, hidden_size, num_heads, vocab_size):
         task.build_model(),
         factory.build_optimizer(factory.build_learning_rate()),
         evaluate=False,
-        train_dataset=tf.data.Dataset.from_tensor_slices(x).repeat(),
+        train_dataset=untuned(tf.data.Dataset.from_tensor_slices(x).repeat()),
     )
     steps = tf.constant(len(batches["token_ids"]))
     return lambda: trainer.train(steps)

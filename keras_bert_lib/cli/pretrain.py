@@ -590,6 +590,9 @@ def _has_tensorboard():
 def _batches(examples, batch_size):
     import tensorflow as tf
 
+    from keras_bert_lib.data.prefetched import prefetched
+
     batch_size = min(batch_size, len(examples["token_ids"]))
     # Full batches only: replicas share them evenly.
-    return tf.data.Dataset.from_tensor_slices(examples).batch(batch_size, drop_remainder=True)
+    dataset = tf.data.Dataset.from_tensor_slices(examples)
+    return prefetched(dataset.batch(batch_size, drop_remainder=True))

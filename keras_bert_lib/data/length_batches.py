@@ -7,6 +7,7 @@ import random
 import numpy as np
 import tensorflow as tf
 
+from keras_bert_lib.data.prefetched import prefetched
 from keras_bert_lib.text import packing
 
 # Batches among which rows are sorted by length. More would save no padding and mix less.
@@ -138,7 +139,7 @@ def length_batches(lengths, to_batch, batch_size, shuffle, seed):
         rows = rows.batch(batch_size)
     dataset = rows.map(to_batch, num_parallel_calls=tf.data.AUTOTUNE)
     cardinality = tf.data.experimental.assert_cardinality(math.ceil(count / batch_size))
-    return dataset.apply(cardinality).prefetch(tf.data.AUTOTUNE)
+    return prefetched(dataset.apply(cardinality))
 
 
 def streamed_batches(source, read_rows, to_dataset, batch_size, shuffle, seed):
@@ -182,7 +183,7 @@ def streamed_batches(source, read_rows, to_dataset, batch_size, shuffle, seed):
         for part in parts:
             yield from to_dataset(part, rng.randrange(2**31))
 
-    return tf.data.Dataset.from_generator(batches, output_signature=spec).prefetch(tf.data.AUTOTUNE)
+    return prefetched(tf.data.Dataset.from_generator(batches, output_signature=spec))
 
 
 def _parts(rows, size):

@@ -15,6 +15,7 @@ from keras_bert_lib.data.masked_examples import (
     prediction_budget,
 )
 from keras_bert_lib.data.packed_rows import pack_rows
+from keras_bert_lib.data.prefetched import prefetched
 from keras_bert_lib.data.segment_pairs import (
     check_enough_documents,
     next_sentence_pairs,
@@ -181,7 +182,7 @@ def pretraining_dataset(
         text_column,
         on_corrupt,
     )
-    max_examples = max(1, max_length // _LEAST_POSITIONS)
+    max_examples = _max_examples(max_length)
     epoch_numbers = itertools.count()
 
     def batches():
@@ -237,7 +238,7 @@ def pretraining_dataset(
         options = tf.data.Options()
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
         dataset = dataset.with_options(options)
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    return prefetched(dataset)
 
 
 def _unpacked(x):
@@ -329,6 +330,11 @@ def count_pretraining_examples(
     return sum(1 for _ in rows)
 
 
+def _max_examples(max_length):
+    """The most examples of a packed row."""
+    return max(1, max_length // _LEAST_POSITIONS)
+
+
 def _rows_of_epoch(
     source,
     tokenizer,
@@ -372,10 +378,8 @@ def _rows_of_epoch(
         examples = make_examples(documents, rng, max_tokens, short_seq_prob, pool_size)
         examples = shuffled(examples, _SHUFFLE_EXAMPLES, rng)
         if packing:
-            max_examples = max(1, max_length // _LEAST_POSITIONS)
-            rows = pack_rows(
-                examples, packing_rng, max_length, max_examples, max_predictions, size_of
-            )
+            most = _max_examples(max_length)
+            rows = pack_rows(examples, packing_rng, max_length, most, max_predictions, size_of)
         else:
             rows = ([example] for example in examples)
         return rows, mask_rng

@@ -65,6 +65,9 @@ def one_hot(places, width):
     seed=st.integers(0, 10_000), max_length=st.integers(16, 40), stride=st.integers(0, 12)
 )
 @hypothesis.settings(deadline=None, max_examples=4)
+@hypothesis.example(
+    seed=599, max_length=16, stride=0
+)  # an answer that begins with two unseen words
 def test_windows_and_answers_are_those_of_the_model(answerer, seed, max_length, stride):
     read = make_questions(12, 60, seed)
     options = {"batch_size": 5, "max_length": max_length, "shuffle": False}
@@ -98,7 +101,8 @@ def test_windows_and_answers_are_those_of_the_model(answerer, seed, max_length, 
                 answers[0].replace("\u200b", " ").split()
             )
             first = np.flatnonzero(windows["word_ids"][of_text][has.argmax()] >= 0)
-            assert starts[0] <= spans[i][0] <= starts[0] + 2
+            unseen = len(answers[0]) - len(answers[0].lstrip("\u200b "))  # no piece stands for it
+            assert starts[0] <= spans[i][0] <= starts[0] + unseen
             assert len(first) > 0
 
 
