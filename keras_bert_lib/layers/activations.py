@@ -1,8 +1,11 @@
 """Activations by the names BERT checkpoints use."""
 
 import functools
+import math
 
 from keras import ops
+
+from keras_bert_lib.layers.fused import fused
 
 _ACTIVATIONS = {
     # BERT's own GELU is the exact form, 0.5 x (1 + erf(x / sqrt 2)).
@@ -17,9 +20,20 @@ HIDDEN_ACTS = tuple(_ACTIVATIONS)
 
 
 def get_activation(name):
-    """Returns the function called `name`, one of `HIDDEN_ACTS`."""
+    """Returns the function called `name`, one of `HIDDEN_ACTS`: of a tensor, and of `training`."""
     if name not in _ACTIVATIONS:
         raise ValueError(
             f"`hidden_act` must be one of {', '.join(HIDDEN_ACTS)}. Received: hidden_act={name!r}"
         )
-    return _ACTIVATIONS[name]
+
+    def activation(x, training=None):
+        # Exported files have the plain form, which converters know.
+        return _gelu(x) if training and name == "gelu" else _ACTIVATIONS[name](x)
+
+    return activation
+
+
+@fused
+def _gelu(x):
+    y = ops.cast(x, "float32")  # XLA would round every step to 16 bits
+    return ops.cast(y * (0.5 + 0.5 * ops.erf(y * math.sqrt(0.5))), x.dtype)

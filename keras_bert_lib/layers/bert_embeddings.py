@@ -4,7 +4,9 @@ import keras
 import numpy as np
 from keras import ops
 
+from keras_bert_lib.layers.dropout import Dropout
 from keras_bert_lib.layers.initializers import normal
+from keras_bert_lib.layers.layer_normalization import LayerNormalization
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -86,10 +88,10 @@ class BertEmbeddings(keras.layers.Layer):
         self.dropout = dropout
         self.layer_norm_eps = layer_norm_eps
         self.initializer_range = initializer_range
-        self.layer_norm = keras.layers.LayerNormalization(
+        self.layer_norm = LayerNormalization(
             epsilon=layer_norm_eps, dtype=self.dtype_policy, name="layer_norm"
         )
-        self.dropout_layer = keras.layers.Dropout(dropout, dtype=self.dtype_policy, name="dropout")
+        self.dropout_layer = Dropout(dropout, dtype=self.dtype_policy, name="dropout")
 
     def build(self, input_shape):
         """Creates the three tables; `input_shape` is that of `token_ids`."""
@@ -137,7 +139,7 @@ class BertEmbeddings(keras.layers.Layer):
             x = x + (positions + ops.convert_to_tensor(self.segment_embedding)[0])
         else:
             x = x + positions + lookup(self.segment_embedding, segment_ids)
-        x = self.layer_norm(ops.cast(x, self.compute_dtype))
+        x = self.layer_norm(ops.cast(x, self.compute_dtype), training=training)
         return self.dropout_layer(x, training=training)
 
     def get_config(self):

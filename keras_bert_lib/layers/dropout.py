@@ -1,6 +1,11 @@
 """Dropout that can be computed again."""
 
 import keras
+from keras import ops
+
+from keras_bert_lib.layers.fused import fused
+
+_DRAWS = 2**16  # of a number: half the random bits of a float
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -8,6 +13,9 @@ class Dropout(keras.layers.Dropout):
     """`keras.layers.Dropout` whose random numbers may come from a seed that was drawn before.
 
     A block that is computed again in the backward pass must drop what it dropped at first.
+
+    On TensorFlow a value is dropped by a draw of 16 bits, half of what Keras draws: the rate is
+    rounded to a multiple of 1 / 65,536, and what stays is scaled for that.
 
     Call arguments:
         inputs: float tensor.
@@ -21,9 +29,36 @@ class Dropout(keras.layers.Dropout):
 
     def call(self, inputs, training=False, seed=None):
         """Returns the inputs, some of them 0 in training."""
-        if seed is None or not training or self.rate == 0:
-            return super().call(inputs, training=training)
-        return keras.random.dropout(inputs, self.rate, seed=_Drawn(seed))
+        if not training or self.rate == 0:
+            return inputs
+        if keras.backend.backend() != "tensorflow":
+            seed = self.draw() if seed is None else seed
+            return keras.random.dropout(inputs, self.rate, seed=_Drawn(seed))
+        return _dropped(inputs, self.draws(ops.shape(inputs), seed), rate=self.rate)
+
+    def draws(self, shape, seed=None):
+        """Returns random int16 numbers for `scaled_draws`; on TensorFlow alone."""
+        import tensorflow as tf
+
+        seed = self.draw() if seed is None else seed
+        seed = tf.cast(tf.math.floormod(tf.cast(seed, tf.int64), tf.int32.max), tf.int32)
+        count = tf.reduce_prod(shape)
+        words = tf.random.stateless_uniform(
+            [(count + 1) // 2], seed, minval=None, maxval=None, dtype=tf.int32
+        )
+        return tf.reshape(tf.reshape(tf.bitcast(words, tf.int16), [-1])[:count], shape)
+
+
+def scaled_draws(draws, rate):
+    """Returns 0 for a share `rate` of int16 random numbers and 1 / (1 - share) for the others."""
+    dropped = min(round(rate * _DRAWS), _DRAWS - 1)
+    is_kept = draws >= ops.cast(dropped - _DRAWS // 2, "int16")  # int16 begins below 0
+    return ops.cast(is_kept, "float32") * (_DRAWS / (_DRAWS - dropped))
+
+
+@fused
+def _dropped(x, draws, rate):
+    return x * ops.cast(scaled_draws(draws, rate), x.dtype)
 
 
 class _Drawn(keras.random.SeedGenerator):

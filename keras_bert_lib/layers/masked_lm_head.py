@@ -6,6 +6,7 @@ from keras import ops
 from keras_bert_lib.layers.activations import get_activation
 from keras_bert_lib.layers.gather_positions import gather_positions
 from keras_bert_lib.layers.initializers import normal
+from keras_bert_lib.layers.layer_normalization import LayerNormalization
 from keras_bert_lib.layers.shapes import leading_dims
 
 
@@ -65,7 +66,7 @@ class MaskedLMHead(keras.layers.Layer):
         self.layer_norm_eps = layer_norm_eps
         self.initializer_range = initializer_range
         self.activation = get_activation(hidden_act)
-        self.layer_norm = keras.layers.LayerNormalization(
+        self.layer_norm = LayerNormalization(
             epsilon=layer_norm_eps, dtype=self.dtype_policy, name="layer_norm"
         )
 
@@ -83,7 +84,7 @@ class MaskedLMHead(keras.layers.Layer):
             shape=(self.vocab_size,), initializer="zeros", autocast=False, name="bias"
         )
 
-    def call(self, sequence_output, token_embedding, masked_positions=None):
+    def call(self, sequence_output, token_embedding, masked_positions=None, training=None):
         """Returns the logits `[b, p, v]`."""
         if masked_positions is None:
             x = sequence_output  # p is s
@@ -91,9 +92,16 @@ class MaskedLMHead(keras.layers.Layer):
             x = gather_positions(sequence_output, masked_positions)  # [b, p, h]
         batch, predictions = leading_dims(x)
         x = ops.reshape(x, (-1, x.shape[-1]))  # [b * p, h]
-        x = self.layer_norm(self.activation(self.dense(x)))
+        x = self.activation(self.dense(x), training=training)
+        x = self.layer_norm(x, training=training)
         token_embedding = ops.cast(token_embedding, self.compute_dtype)
-        logits = ops.matmul(x, ops.transpose(token_embedding))  # [b * p, v]
+        if training and keras.backend.backend() == "tensorflow":
+            import tensorflow as tf
+
+            # Its gradient comes as [v, h] and need not be transposed.
+            logits = tf.linalg.matmul(x, token_embedding, transpose_b=True)  # [b * p, v]
+        else:
+            logits = ops.matmul(x, ops.transpose(token_embedding))  # [b * p, v]
         logits = ops.cast(logits, "float32") + self.bias
         return ops.reshape(logits, (batch, predictions, self.vocab_size))
 

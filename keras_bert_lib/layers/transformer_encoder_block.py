@@ -7,6 +7,7 @@ from keras_bert_lib.layers.activations import get_activation
 from keras_bert_lib.layers.dense import Dense
 from keras_bert_lib.layers.dropout import Dropout
 from keras_bert_lib.layers.initializers import normal
+from keras_bert_lib.layers.layer_normalization import LayerNormalization
 from keras_bert_lib.layers.self_attention import SelfAttention
 from keras_bert_lib.layers.shapes import leading_dims
 
@@ -89,10 +90,10 @@ class TransformerEncoderBlock(keras.layers.Layer):
         self.attention = SelfAttention(
             num_heads, attention_dropout, initializer_range, dtype=dtype, name="attention"
         )
-        self.attention_norm = keras.layers.LayerNormalization(
+        self.attention_norm = LayerNormalization(
             epsilon=layer_norm_eps, dtype=dtype, name="attention_norm"
         )
-        self.output_norm = keras.layers.LayerNormalization(
+        self.output_norm = LayerNormalization(
             epsilon=layer_norm_eps, dtype=dtype, name="output_norm"
         )
         self.dropout_layer = Dropout(hidden_dropout, dtype=dtype, name="dropout")
@@ -139,7 +140,15 @@ class TransformerEncoderBlock(keras.layers.Layer):
         """Returns the block's output `[b, s, h]`, and the attention probabilities on request."""
 
         def normalize(x, layer):
-            return layer(x) if token_rows is None else token_rows.normalize(x, layer)
+            if token_rows is not None:
+                return token_rows.normalize(x, layer)
+            return layer(x, training=training)
+
+        def add(residual, x, layer, seed):
+            if self.norm_first or token_rows is not None:
+                x = residual + self.dropout_layer(x, training=training, seed=seed)
+                return x if self.norm_first else normalize(x, layer)
+            return layer.of_sum(residual, x, self.dropout_layer, training, seed)
 
         x = normalize(inputs, self.attention_norm) if self.norm_first else inputs
         x, attention = self.attention(
@@ -151,21 +160,18 @@ class TransformerEncoderBlock(keras.layers.Layer):
             example_ids=example_ids,
             seed=seeds[0],
         )
-        x = inputs + self.dropout_layer(x, training=training, seed=seeds[1])
-        if not self.norm_first:
-            x = normalize(x, self.attention_norm)
+        x = add(inputs, x, self.attention_norm, seeds[1])
 
         residual = x  # [b, s, h]
         if self.norm_first:
             x = normalize(x, self.output_norm)
         # As in SelfAttention, matrices spare the graph operations on shapes.
         x = ops.reshape(x, (-1, self.hidden_size))  # [b * s, h]
-        x = self.output_dense(self.activation(self.intermediate_dense(x)))  # [b * s, h]
+        x = self.activation(self.intermediate_dense(x), training=training)
+        x = self.output_dense(x)  # [b * s, h]
         if token_rows is None:
             x = ops.reshape(x, (*leading_dims(inputs), self.hidden_size))
-        x = residual + self.dropout_layer(x, training=training, seed=seeds[2])
-        if not self.norm_first:
-            x = normalize(x, self.output_norm)
+        x = add(residual, x, self.output_norm, seeds[2])
         if return_attention:
             return x, attention
         return x

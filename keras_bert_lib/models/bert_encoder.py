@@ -8,6 +8,7 @@ import math
 import keras
 
 from keras_bert_lib.layers.bert_embeddings import BertEmbeddings
+from keras_bert_lib.layers.layer_normalization import LayerNormalization
 from keras_bert_lib.layers.pooler import Pooler
 from keras_bert_lib.layers.token_rows import TokenRows
 from keras_bert_lib.layers.transformer_encoder_block import TransformerEncoderBlock
@@ -131,7 +132,7 @@ class BertEncoder(PretrainedModel):
         # A pre-LN stack ends in a sum that nothing has normalized yet.
         self.final_norm = None
         if config.norm_first:
-            self.final_norm = keras.layers.LayerNormalization(
+            self.final_norm = LayerNormalization(
                 epsilon=config.layer_norm_eps, dtype=dtype, name="final_norm"
             )
         self.pooler = None
@@ -193,7 +194,7 @@ class BertEncoder(PretrainedModel):
                 attentions.append(attention)
             hidden_states.append(x)
         if self.final_norm is not None:
-            x = self.final_norm(x)
+            x = self.final_norm(x, training=training)
             hidden_states[-1] = x
         if token_rows is not None:
             hidden_states = [token_rows.unpack(x) for x in hidden_states]

@@ -87,6 +87,7 @@ class BertMaskedLM(TaskModel):
             outputs["sequence_output"],
             ops.convert_to_tensor(self.encoder.embeddings.token_embedding),
             inputs.get("masked_positions"),
+            training=training,
         )
 
     def compute_loss(self, x=None, y=None, y_pred=None, sample_weight=None, training=True):

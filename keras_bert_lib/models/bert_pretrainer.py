@@ -102,6 +102,7 @@ class BertPretrainer(PretrainedModel):
             outputs["sequence_output"],
             ops.convert_to_tensor(self.encoder.embeddings.token_embedding),
             inputs.get("masked_positions"),
+            training=training,
         )
         return {"mlm_logits": mlm_logits, "nsp_logits": self.nsp_head(outputs["pooled_output"])}
 
@@ -188,13 +189,13 @@ def _cross_entropy(logits, labels):
     probabilities = ops.softmax(logits, axis=-1)  # [n, c]
     # The largest logit has the probability 1 / sum(exp(logits - largest)), which is far from 0.
     norm = ops.max(logits, axis=-1) - ops.log(ops.max(probabilities, axis=-1))  # [n]
+    own = ops.take(ops.reshape(probabilities, (-1,)), places)  # [n]
 
     def gradient(*args, upstream=None):
         if upstream is None:
             (upstream,) = args
         flat = ops.reshape(probabilities * ops.expand_dims(upstream, 1), (-1,))  # [n * c]
-        own = ops.take(flat, places) - upstream  # [n]
-        flat = ops.scatter_update(flat, ops.expand_dims(places, 1), own)
+        flat = ops.scatter_update(flat, ops.expand_dims(places, 1), (own - 1.0) * upstream)
         return ops.reshape(flat, (-1, classes)), ops.zeros_like(upstream)
 
     return norm - ops.take(ops.reshape(logits, (-1,)), places), gradient

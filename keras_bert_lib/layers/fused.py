@@ -1,0 +1,64 @@
+"""Chains of element-wise operations in one pass over memory."""
+
+import functools
+
+import keras
+
+
+def fused(function):
+    """Decorates a function of tensors, so that training computes it in one program each way.
+
+    TensorFlow makes a pass over memory for every operation of such a chain, and keeps what the
+    gradient needs of each. XLA makes one pass; here only the inputs are kept, from which the
+    gradient computes the rest again in its own pass. On a CPU this is two to five times as fast.
+    XLA compiles once for every shape, so shapes that are not known when the step is made, and
+    other backends than TensorFlow, get the function as it is.
+
+    Args:
+        function: of tensors, from which alone its result follows, to a tensor or a tuple of them.
+
+    Returns:
+        A function of the same tensors. Those of integers have no gradient.
+    """
+
+    @functools.wraps(function)
+    def call(*args, **static):
+        if keras.backend.backend() != "tensorflow" or any(
+            isinstance(x, keras.KerasTensor) for x in args
+        ):
+            return function(*args, **static)
+        import tensorflow as tf
+
+        tensors = [tf.convert_to_tensor(x) for x in args]
+        if not all(x.shape.is_fully_defined() for x in tensors):
+            return function(*args, **static)
+        return _programs(function, **static)(*tensors)
+
+    return call
+
+
+@functools.cache
+def _programs(function, **static):
+    """Returns the function, with a gradient, as two compiled programs."""
+    import tensorflow as tf
+
+    compiled = functools.partial(tf.function, jit_compile=True, autograph=False)
+    forward = compiled(functools.partial(function, **static))
+
+    @compiled
+    def backward(args, upstream):
+        floats = [x for x in args if x.dtype.is_floating]
+        with tf.GradientTape() as tape:
+            tape.watch(floats)
+            result = function(*args, **static)
+        return tape.gradient(result, floats, upstream, tf.UnconnectedGradients.ZERO)
+
+    @tf.custom_gradient
+    def call(*args):
+        def gradient(*upstream):
+            gradients = iter(backward(args, upstream if len(upstream) > 1 else upstream[0]))
+            return [next(gradients) if x.dtype.is_floating else None for x in args]
+
+        return forward(*args), gradient
+
+    return call
