@@ -455,23 +455,8 @@ def make_transformers(task, examples, seed, is_grouped):
 
     def train(epochs, steps=None):
         arguments = transformers.TrainingArguments(
-            output_dir="unused",
-            num_train_epochs=epochs,
-            max_steps=steps or -1,
-            per_device_train_batch_size=task.batch_size,
-            learning_rate=task.learning_rate,
-            lr_scheduler_type="linear",
-            warmup_steps=WARMUP,  # below 1: a share of the steps
-            weight_decay=WEIGHT_DECAY,
-            adam_epsilon=EPSILON,
-            max_grad_norm=1.0,
+            **training_arguments(task, epochs, steps, seed),
             train_sampling_strategy="group_by_length" if is_grouped else "random",
-            seed=seed,
-            use_cpu=True,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            logging_steps=50,
         )
         transformers.Trainer(model, arguments, collate, rows, processing_class=tokenizer).train()
 
@@ -507,6 +492,28 @@ def make_transformers(task, examples, seed, is_grouped):
     return Trainer(train, predict)
 
 
+def training_arguments(task, epochs, steps, seed):
+    """Returns the recipe in the names of `transformers.TrainingArguments`."""
+    return {
+        "output_dir": "unused",
+        "num_train_epochs": epochs,
+        "max_steps": steps or -1,
+        "per_device_train_batch_size": task.batch_size,
+        "learning_rate": task.learning_rate,
+        "lr_scheduler_type": "linear",
+        "warmup_steps": WARMUP,  # below 1: a share of the steps
+        "weight_decay": WEIGHT_DECAY,
+        "adam_epsilon": EPSILON,
+        "max_grad_norm": 1.0,
+        "seed": seed,
+        "use_cpu": True,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "logging_steps": 50,
+    }
+
+
 def make_sentence_transformers(task, examples, seed):
     import datasets
     import sentence_transformers
@@ -520,22 +527,7 @@ def make_sentence_transformers(task, examples, seed):
 
     def train(epochs, steps=None):
         arguments = sentence_transformers.SentenceTransformerTrainingArguments(
-            output_dir="unused",
-            num_train_epochs=epochs,
-            max_steps=steps or -1,
-            per_device_train_batch_size=task.batch_size,
-            learning_rate=task.learning_rate,
-            lr_scheduler_type="linear",
-            warmup_steps=WARMUP,  # below 1: a share of the steps
-            weight_decay=WEIGHT_DECAY,
-            adam_epsilon=EPSILON,
-            max_grad_norm=1.0,
-            seed=seed,
-            use_cpu=True,
-            save_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            logging_steps=50,
+            **training_arguments(task, epochs, steps, seed)
         )
         loss = losses.CosineSimilarityLoss(model)
         sentence_transformers.SentenceTransformerTrainer(model, arguments, rows, loss=loss).train()

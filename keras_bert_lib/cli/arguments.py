@@ -8,6 +8,19 @@ SIZES = ("tiny", "mini", "small", "medium", "base", "large")
 STRATEGIES = ("auto", "one_device", "mirrored")
 
 
+def add_reader_arguments(parser):
+    """Adds the arguments that say how the files of a corpus are read."""
+    parser.add_argument(
+        "--text-column", default="text", help="key or column of the text in .jsonl and .parquet"
+    )
+    parser.add_argument(
+        "--on-corrupt",
+        choices=("raise", "skip"),
+        default="raise",
+        help="what to do when a file or shard is broken: stop, or say so and go on with the next",
+    )
+
+
 def positive_int(text):
     """An argument that counts something: 1 or more."""
     return _number(int, text, lambda value: value > 0, "a whole number above 0")

@@ -8,7 +8,12 @@ is given again; DIR is there when it is whole.
 import shlex
 
 from keras_bert_lib.cli import native_logs
-from keras_bert_lib.cli.arguments import megabytes, next_step, positive_int
+from keras_bert_lib.cli.arguments import (
+    add_reader_arguments,
+    megabytes,
+    next_step,
+    positive_int,
+)
 
 EXAMPLES = """\
 examples:
@@ -39,15 +44,7 @@ def add_arguments(parser):
         default=16,
         help="files to write; as many as machines that will train, at least",
     )
-    parser.add_argument(
-        "--text-column", default="text", help="key or column of the text in .jsonl and .parquet"
-    )
-    parser.add_argument(
-        "--on-corrupt",
-        choices=("raise", "skip"),
-        default="raise",
-        help="what to do when a file is broken: stop, or say so and go on with the next",
-    )
+    add_reader_arguments(parser)
     parser.add_argument(
         "--beam-options",
         metavar="OPTIONS",

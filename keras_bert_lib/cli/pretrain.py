@@ -17,6 +17,7 @@ from keras_bert_lib.cli import interrupted, native_logs
 from keras_bert_lib.cli.arguments import (
     SIZES,
     STRATEGIES,
+    add_reader_arguments,
     fraction,
     next_step,
     positive_float,
@@ -115,15 +116,7 @@ def add_arguments(parser):
         action="store_true",
         help="several examples in a row, each by itself, so that hardly anything is padding",
     )
-    examples.add_argument(
-        "--text-column", default="text", help="key or column of the text in .jsonl and .parquet"
-    )
-    examples.add_argument(
-        "--on-corrupt",
-        choices=("raise", "skip"),
-        default="raise",
-        help="what to do when a file or shard is broken: stop, or say so and go on with the next",
-    )
+    add_reader_arguments(examples)
     examples.add_argument(
         "--held-out",
         metavar="FILE",

@@ -369,10 +369,8 @@ def _read_special_tokens(config, path):
                     _refuse(path, field, "must be texts", token)
                 additional.append(content)
             elif content != _NAME_OF_TOKEN.get(field, content) or content not in SPECIAL_TOKENS:
-                why = (
-                    f"the special tokens must be {', '.join(SPECIAL_TOKENS)}, or stand in a list, "
-                )
-                _refuse(path, field, why + "`extra_special_tokens`", content)
+                why = f"the special tokens must be {', '.join(SPECIAL_TOKENS)}, or stand in a list"
+                _refuse(path, field, f"{why}, `extra_special_tokens`", content)
             for flag in ("single_word", "lstrip", "rstrip", "normalized"):
                 if flags.get(flag, False):
                     _refuse(path, f"{field}.{flag}", "must be false", True)
