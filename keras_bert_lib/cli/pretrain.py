@@ -219,9 +219,10 @@ def run(args):
     from keras_bert_lib.models import BertConfig
     from keras_bert_lib.text import BertTokenizer
     from keras_bert_lib.training import create_strategy
+    from keras_bert_lib.training.workers import Workers
 
     # Before TensorFlow computes anything.
-    create_strategy(args.strategy, wait=args.wait)
+    strategy = create_strategy(args.strategy, wait=args.wait)
     if args.model is None:
         max_length = max(args.max_length, 512)
         tokenizer = BertTokenizer(args.vocab, lowercase=not args.cased, max_length=max_length)
@@ -316,6 +317,8 @@ def run(args):
         # What else changes the training; a checkpoint is gone on with only if all is the same.
         settings={name: value for name, value in vars(args).items() if name not in _NOT_SETTINGS},
     )
+    if not Workers(strategy).is_first:
+        return
     pairs = ""
     if args.objective != "none":
         what = args.objective.replace("_", " ")

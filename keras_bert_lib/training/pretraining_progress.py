@@ -85,7 +85,7 @@ class PretrainingProgress(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         """Starts the epoch's means anew."""
         if self._clock is None:
-            self._updates_before = int(self.model.optimizer.iterations)
+            self._updates_before = self._updates()
         self._before = epoch * (self.params["steps"] or 0)
         self._window = 0, {}  # batches of this epoch before the last line, and their means
 
@@ -93,7 +93,7 @@ class PretrainingProgress(keras.callbacks.Callback):
         """Writes a line when it is time to."""
         done = batch + 1
         if self._clock is None:
-            if int(self.model.optimizer.iterations) > self._updates_before:
+            if self._updates() > self._updates_before:
                 self._window = done, _floats(logs)
                 self._clock, self._clock_step = time.perf_counter(), self._before + done
             return
@@ -135,6 +135,10 @@ class PretrainingProgress(keras.callbacks.Callback):
         if self._writer is not None:
             self._writer.close()
 
+    def _updates(self):
+        # Replicas have a variable each, which `int` does not take.
+        return int(keras.ops.convert_to_numpy(self.model.optimizer.iterations))
+
     def _read_clock(self, steps):
         now = time.perf_counter()
         self._seconds += now - self._clock
@@ -144,7 +148,7 @@ class PretrainingProgress(keras.callbacks.Callback):
     def _write_line(self, steps, recent):
         parts = [f"step {steps:,}", _sentence(recent), f"{self.tokens_per_second:,.0f} tokens/s"]
         scalars = recent | {
-            "learning_rate": float(self.model.optimizer.learning_rate),
+            "learning_rate": float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate)),
             "tokens_seen": steps * self.tokens_per_step,
             "tokens_per_second": self.tokens_per_second,
         }
