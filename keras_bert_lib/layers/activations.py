@@ -3,6 +3,7 @@
 import functools
 import math
 
+import keras
 from keras import ops
 
 from keras_bert_lib.layers.fused import fused
@@ -35,5 +36,6 @@ def get_activation(name):
 
 @fused
 def _gelu(x):
-    y = ops.cast(x, "float32")  # XLA would round every step to 16 bits
+    # XLA would round every step to 16 bits.
+    y = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
     return ops.cast(y * (0.5 + 0.5 * ops.erf(y * math.sqrt(0.5))), x.dtype)

@@ -11,8 +11,9 @@ def fused(function):
     TensorFlow makes a pass over memory for every operation of such a chain, and keeps what the
     gradient needs of each. XLA makes one pass; here only the inputs are kept, from which the
     gradient computes the rest again in its own pass. On a CPU this is two to five times as fast.
-    XLA compiles once for every shape, so shapes that are not known when the step is made, and
-    other backends than TensorFlow, get the function as it is.
+    XLA compiles once for every shape, so shapes that are not known when the step is made get the
+    function as it is. So do other backends than TensorFlow, and machines with an accelerator: on
+    GPUs and TPUs Keras compiles the step whole, and not every plugin has a compiler.
 
     Args:
         function: of tensors, from which alone its result follows, to a tensor or a tuple of them.
@@ -30,7 +31,8 @@ def fused(function):
         import tensorflow as tf
 
         tensors = [tf.convert_to_tensor(x) for x in args]
-        if not all(x.shape.is_fully_defined() for x in tensors):
+        has_shapes = all(x.shape.is_fully_defined() for x in tensors)
+        if not has_shapes or {x.device_type for x in tf.config.get_visible_devices()} != {"CPU"}:
             return function(*args, **static)
         return _programs(function, **static)(*tensors)
 

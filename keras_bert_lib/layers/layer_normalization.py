@@ -52,5 +52,8 @@ def _normalized(x, gamma, beta, epsilon):
 
 @fused
 def _normalized_sum(residual, x, draws, gamma, beta, rate, epsilon):
-    x = ops.cast(residual, "float32") + ops.cast(x, "float32") * scaled_draws(draws, rate)
-    return ops.cast(ops.layer_normalization(x, gamma, beta, -1, epsilon), residual.dtype)
+    dtype = keras.backend.result_type(x.dtype, "float32")
+    total = ops.cast(residual, dtype) + ops.cast(x, dtype) * ops.cast(
+        scaled_draws(draws, rate), dtype
+    )
+    return ops.cast(ops.layer_normalization(total, gamma, beta, -1, epsilon), x.dtype)

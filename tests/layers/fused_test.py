@@ -67,18 +67,28 @@ class FusedTest(parameterized.TestCase):
             result = run(self.x)
         np.testing.assert_allclose(result[0], np.tanh(0.5 * self.x) ** 2 * self.x, rtol=1e-5)
 
+    def test_machines_with_an_accelerator(self):
+        devices = [tf.config.PhysicalDevice(f"/physical_device:{x}:0", x) for x in ("CPU", "GPU")]
+        with (
+            mock.patch.object(tf.config, "get_visible_devices", return_value=devices),
+            mock.patch.object(fused_module, "_programs", side_effect=AssertionError),
+        ):
+            result = fused(chain)(self.x, self.y, self.ids, power=2)
+        x = np.where(self.ids > 2, self.x, 0.5 * self.x)
+        np.testing.assert_allclose(result[1], x + self.y, rtol=1e-5)
+
     def test_symbolic_tensors(self):
         x = keras.KerasTensor((2, 3))
         assert fused(lambda a: ops.cast(ops.tanh(a), "float32"))(x).shape == (2, 3)
 
-    @parameterized.parameters("float32", "bfloat16", "float16")
-    def test_gelu(self, dtype):
-        # bfloat16 has 8 bits: as near as they are.
-        tolerance = {"float32": 1e-6, "bfloat16": 1e-2, "float16": 1e-3}[dtype]
+    @parameterized.parameters(
+        ("float64", 1e-14), ("float32", 1e-6), ("bfloat16", 1e-2), ("float16", 1e-3)
+    )
+    def test_gelu(self, dtype, tolerance):  # as near as the bits of each are
         x = np.linspace(-9, 9, 1001)
         gelu = get_activation("gelu")
         y, gradient = values_and_gradients(
-            lambda x: gelu(tf.cast(x, dtype), training=True), x.astype("float32"), floats=1
+            lambda x: gelu(tf.cast(x, dtype), training=True), x, floats=1
         )
         assert y.dtype == tf.as_dtype(dtype).as_numpy_dtype
         x = tf.constant(np.asarray(tf.cast(tf.cast(x, dtype), tf.float64)))
