@@ -24,19 +24,25 @@ def fused(function):
 
     @functools.wraps(function)
     def call(*args, **static):
-        if keras.backend.backend() != "tensorflow" or any(
-            isinstance(x, keras.KerasTensor) for x in args
-        ):
+        if not can_fuse(*args):
             return function(*args, **static)
         import tensorflow as tf
 
-        tensors = [tf.convert_to_tensor(x) for x in args]
-        has_shapes = all(x.shape.is_fully_defined() for x in tensors)
-        if not has_shapes or {x.device_type for x in tf.config.get_visible_devices()} != {"CPU"}:
-            return function(*args, **static)
-        return _programs(function, **static)(*tensors)
+        return _programs(function, **static)(*[tf.convert_to_tensor(x) for x in args])
 
     return call
+
+
+def can_fuse(*args):
+    """Returns whether functions of these tensors may become programs; see `fused`."""
+    if keras.backend.backend() != "tensorflow" or any(
+        isinstance(x, keras.KerasTensor) for x in args
+    ):
+        return False
+    import tensorflow as tf
+
+    has_shapes = all(tf.convert_to_tensor(x).shape.is_fully_defined() for x in args)
+    return has_shapes and {x.device_type for x in tf.config.get_visible_devices()} == {"CPU"}
 
 
 @functools.cache

@@ -5,13 +5,10 @@ from keras import ops
 
 from keras_bert_lib.layers.dense import Dense
 from keras_bert_lib.layers.dropout import Dropout
+from keras_bert_lib.layers.fused import can_fuse
+from keras_bert_lib.layers.fused_attention import MASKED_SCORE, fused_attention
 from keras_bert_lib.layers.initializers import normal
 from keras_bert_lib.layers.shapes import leading_dims
-
-# Added to the scores of padding. exp(-1000) is 0 in float32, so padding gets no weight at all, as
-# with the larger numbers often seen here; but this one fits float16, and leaves an 8-bit
-# quantizer, which must cover the whole range, some steps for the real scores.
-MASKED_SCORE = -1000.0
 
 
 @keras.saving.register_keras_serializable(package="keras_bert_lib")
@@ -105,14 +102,33 @@ class SelfAttention(keras.layers.Layer):
     ):
         """Returns the attended inputs `[b, s, h]`, and the probabilities on request."""
         batch, seq = leading_dims(inputs if token_rows is None else token_rows.rows)
-        heads = (batch, seq, self.num_heads, self.head_size)  # b, s, n, d
         # Products with a kernel are of matrices: with more dimensions each would bring a dozen
         # operations on shapes into the graph.
         x = ops.reshape(inputs, (-1, self.hidden_size))  # [b * s, h]
         x = self.qkv(x)  # [b * s, 3 * h]
         if token_rows is not None:
             x = token_rows.unpack(x)  # [b, s, 3 * h]
-        query, key, value = ops.split(x, 3, axis=-1)  # each [b * s, h] or [b, s, h]
+        attend = self._attend
+        if training and self.dropout > 0 and not return_attention and can_fuse(x):
+            attend = self._attend_in_programs
+        context, attention = attend(x, (batch, seq), padding_mask, example_ids, training, seed)
+        context = ops.reshape(context, (-1, self.hidden_size))  # [b * s, h]
+        if token_rows is not None:
+            context = token_rows.pack(context)  # [t, h]
+        outputs = self.output_dense(context)
+        if token_rows is None:
+            outputs = ops.reshape(outputs, (batch, seq, self.hidden_size))
+        if return_attention:
+            return outputs, attention
+        return outputs
+
+    def _attend(self, qkv, rows, padding_mask, example_ids, training, seed):
+        """Returns the context `[b, s, n, d]` and the probabilities `[b, n, s, s]`.
+
+        Of `qkv`, float `[b * s, 3 * h]` or `[b, s, 3 * h]`; `rows` is `(b, s)`.
+        """
+        heads = (*rows, self.num_heads, self.head_size)  # b, s, n, d
+        query, key, value = ops.split(qkv, 3, axis=-1)  # each [b * s, h] or [b, s, h]
         query = query * (self.head_size**-0.5)
         query = ops.transpose(ops.reshape(query, heads), (0, 2, 1, 3))  # [b, n, s, d]
         key = ops.transpose(ops.reshape(key, heads), (0, 2, 3, 1))  # [b, n, d, s]
@@ -131,16 +147,21 @@ class SelfAttention(keras.layers.Layer):
 
         weights = ops.cast(attention, self.compute_dtype)
         weights = self.dropout_layer(weights, training=training, seed=seed)
-        context = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # [b, s, n, d]
-        context = ops.reshape(context, (-1, self.hidden_size))  # [b * s, h]
-        if token_rows is not None:
-            context = token_rows.pack(context)  # [t, h]
-        outputs = self.output_dense(context)
-        if token_rows is None:
-            outputs = ops.reshape(outputs, (batch, seq, self.hidden_size))
-        if return_attention:
-            return outputs, attention
-        return outputs
+        return ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3)), attention
+
+    def _attend_in_programs(self, qkv, rows, padding_mask, example_ids, training, seed):
+        """Does in training what `_attend` does, in a part of the time; without probabilities."""
+        qkv = ops.reshape(qkv, (*rows, 3 * self.hidden_size))
+        query_ids = key_ids = ops.zeros((1, 1), "int32")
+        if example_ids is not None:
+            query_ids = key_ids = example_ids
+        elif padding_mask is not None:
+            query_ids, key_ids = ops.ones((1, 1), padding_mask.dtype), padding_mask
+        draws = self.dropout_layer.draws((rows[0], self.num_heads, rows[1], rows[1]), seed)
+        context = fused_attention(
+            qkv, draws, query_ids, key_ids, num_heads=self.num_heads, rate=self.dropout
+        )
+        return context, None
 
     def get_config(self):
         """Returns the arguments of the constructor."""

@@ -31,6 +31,21 @@ class DropoutTest(parameterized.TestCase):
         for other in (kept[:, 1:] * kept[:, :-1], kept[1:] * kept[:-1]):
             assert abs(other.mean()) < 0.0008  # of a variance 0.09: five deviations
 
+    def test_seeds_that_follow_each_other_draw_what_is_independent(self):
+        layer, shape = Dropout(0.1), (64, 4096)
+        seeds = [[3, n] for n in range(12)] + [[4, 0], [1 << 31, 0]]
+        draws = [layer.draws(shape, tf.constant(seed, tf.uint32)).numpy() for seed in seeds]
+        # 4,096 values of each of 64 sizes; the squared deviations sum to 63 +- 11.
+        for x in draws:
+            counts = np.bincount((x.ravel().astype("int32") >> 10) + 32, minlength=64)
+            assert np.sum((counts - 4096) ** 2 / 4096) < 63 + 5 * 11
+        kept = [np.ravel(scaled_draws(x, 0.1) > 0) - 0.9 for x in draws]
+        correlations = np.corrcoef(kept)[np.triu_indices(len(kept), 1)]
+        assert np.abs(correlations).max() < 4.5 / np.sqrt(64 * 4096)
+        for x in kept:  # nor does one tell of another that is some places on
+            for lag in (1, 2, 7, 64, 128, 512, 4096):
+                assert abs(np.mean(x[lag:] * x[:-lag])) < 4.5 * 0.09 / np.sqrt(x.size - lag)
+
     def test_a_seed_tells_what_is_dropped(self):
         layer = Dropout(0.3, seed=1)
         x = tf.random.normal([7, 9])
