@@ -5,7 +5,7 @@ import glob
 import os
 
 SIZES = ("tiny", "mini", "small", "medium", "base", "large")
-STRATEGIES = ("auto", "one_device", "mirrored")
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 
 
 def add_reader_arguments(parser):

@@ -222,7 +222,8 @@ def add_arguments(parser):
         "--strategy",
         choices=STRATEGIES,
         default="auto",
-        help="one device, or all of them in step; auto takes all GPUs where there are several",
+        help="one device, all of this machine's, or those of all machines of TF_CONFIG; auto takes "
+        "what there is",
     )
 
 
@@ -242,8 +243,10 @@ def run(args):
     from keras_bert_lib import data, training
     from keras_bert_lib.cli import artifact
     from keras_bert_lib.evaluation import evaluate
+    from keras_bert_lib.training.workers import Workers
 
-    training.create_strategy(args.strategy)  # before TensorFlow computes anything
+    # Before TensorFlow computes anything. Of several workers one writes.
+    is_first = Workers(training.create_strategy(args.strategy)).is_first
 
     # What to learn, and from what.
     name = args.task or tasks.guess_task(args.train)
@@ -274,21 +277,24 @@ def run(args):
     if "pooling" in task.recipes:
         scaled = ", scaled to length 1" if recipe.normalize else ""
         print(f"A text's vector is the {recipe.pooling} of its tokens' vectors{scaled}.")
-    interrupted.write_json(settings, os.path.join(folder, "settings.json"))
+    if is_first:
+        interrupted.write_json(settings, os.path.join(folder, "settings.json"))
 
     def train_once(seed):
         """Trains with one seed, if that is not done yet, and returns the metric."""
         path = os.path.join(folder, f"seed-{seed}")
-        if not os.path.exists(f"{path}.json"):
-            if args.seeds > 1:
-                print(f"Seed {seed}:")
-            verbose = 1 if sys.stdout.isatty() else 2
-            model = finetune(task, train, held_out, args.model, recipe, seed, path, verbose)
+        if os.path.exists(f"{path}.json"):
+            with open(f"{path}.json", encoding="utf-8") as file:
+                return json.load(file)
+        if args.seeds > 1:
+            print(f"Seed {seed}:")
+        verbose = (1 if sys.stdout.isatty() else 2) if is_first else 0
+        model = finetune(task, train, held_out, args.model, recipe, seed, path, verbose)
+        found = evaluate(model, held_out).metrics[task.metric] if held_out else math.nan
+        if is_first:
             model.save_pretrained(path, overwrite=True)
-            found = evaluate(model, held_out).metrics[task.metric] if held_out else math.nan
             interrupted.write_json({task.metric: found}, f"{path}.json")
-        with open(f"{path}.json", encoding="utf-8") as file:
-            return json.load(file)
+        return {task.metric: found}
 
     guessing = {}
     if held_out and task.metric == "accuracy" and getattr(train, "labels", None):
@@ -296,6 +302,8 @@ def run(args):
     repeats = training.repeat(
         train_once, range(args.seed, args.seed + args.seeds), majority=guessing
     )
+    if not is_first:
+        return
     best = max(range(args.seeds), key=lambda i: repeats.results[i][task.metric])
     record = {
         "data": os.path.basename(args.train),
@@ -446,6 +454,7 @@ def finetune(task, train, held_out, model, recipe, seed=1, folder=None, verbose=
     from keras_bert_lib.evaluation import evaluate
     from keras_bert_lib.models import BertEncoder
     from keras_bert_lib.text import BertTokenizer
+    from keras_bert_lib.training.workers import Workers
 
     strategy = training.create_strategy(recipe.strategy)
     keras.utils.set_random_seed(seed)
@@ -494,8 +503,9 @@ def finetune(task, train, held_out, model, recipe, seed=1, folder=None, verbose=
             evaluate=lambda model: {task.metric: evaluate(model, held_out).metrics[task.metric]},
         )
         callbacks.append(best)
-    if folder:
+    if folder and Workers(strategy).is_first:
         callbacks.append(keras.callbacks.CSVLogger(f"{folder}.csv", append=True))
+    if folder:
         callbacks.append(training.Resume(f"{folder}.npz", save_every=_SAVE_EVERY))
     model.fit(
         batches.repeat(),

@@ -164,7 +164,7 @@ def add_arguments(parser):
     machine = parser.add_argument_group("machine", "Where and how fast.")
     machine.add_argument(
         "--strategy",
-        choices=(*STRATEGIES, "multi_worker", "tpu"),
+        choices=(*STRATEGIES, "tpu"),
         default="auto",
         help="one device, all of this machine's, those of all machines of TF_CONFIG, or a TPU; "
         "auto takes what there is",

@@ -11,6 +11,7 @@ import pytest
 import keras_bert_lib as kbl
 from keras_bert_lib import training
 from keras_bert_lib.cli import finetune, tasks
+from tests.cli.two_workers import run_two_workers
 from tests.integration.task_files import make_pretrained, write_task
 
 
@@ -230,6 +231,28 @@ def test_interrupted_command_goes_on_to_the_same_result(
     code, _, error = run_command(*arguments, tmp_path / "model")
     assert code == 2
     assert "exists already" in error
+
+
+@pytest.mark.slow
+def test_two_workers_stop_and_go_on_together(run_command, tmp_path, pretrained):
+    train = write_rows(tmp_path / "train.csv", 240)
+    arguments = ["finetune", "--train", train, "--text-column", "review", "--model", pretrained]
+    arguments += ["--label-column", "verdict", "--learning-rate", "1e-2", "--epochs", "4"]
+    arguments += ["--batch-size", "16", "--max-length", "12", "--seeds", "2"]
+    arguments += ["--strategy", "multi_worker", "--output", tmp_path / "model"]
+    first, _, codes = run_two_workers(arguments, stop_at="Epoch 2")
+    assert codes == [143, 143]
+    assert "Epoch 4" not in first
+    first, second, codes = run_two_workers(arguments)
+    assert codes == [0, 0]
+    assert "Going on with the training" in first
+    assert "accuracy                      1.0000" in first
+    assert f"Wrote {tmp_path / 'model'}" in first
+    assert "Wrote" not in second
+    epochs = [row["epoch"] for row in csv.DictReader((tmp_path / "model/training.csv").open())]
+    assert epochs == sorted(set(epochs))  # each is there once
+    code, out, _ = run_command("predict", tmp_path / "model", "it was fine")
+    assert (code, out.split()[0]) == (0, "pos")
 
 
 def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path, pretrained):

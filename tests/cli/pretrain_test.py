@@ -10,7 +10,7 @@ import pytest
 
 import keras_bert_lib as kbl
 from keras_bert_lib import training
-from tests.training.multi_worker import free_ports
+from tests.cli.two_workers import run_two_workers
 
 
 @pytest.fixture
@@ -173,30 +173,10 @@ def test_killed_at_random_moments_it_ends_the_same(arguments, tmp_path):
 def test_two_workers_stop_and_go_on_together(arguments, tmp_path):
     arguments = [*arguments[:-1], "40", "--save-every", "5", "--log-every", "1"]
     arguments += ["--strategy", "multi_worker"]
-    command = [sys.executable, "-m", "keras_bert_lib.cli.main", *map(str, arguments)]
-
-    def run(is_stopped):
-        cluster = {"worker": [f"localhost:{port}" for port in free_ports(2)]}
-        workers = []
-        for index in (0, 1):
-            config = {"cluster": cluster, "task": {"type": "worker", "index": index}}
-            environment = os.environ | {"TF_CONFIG": json.dumps(config)}
-            workers.append(
-                subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-            )
-        lines = []
-        for line in workers[0].stdout:
-            lines.append(line)
-            if is_stopped and line.startswith("step "):
-                workers[1].send_signal(signal.SIGTERM)  # one is told, both must save
-                break
-        outputs = [worker.communicate(timeout=400)[0] for worker in workers]
-        return "".join(lines) + outputs[0], outputs[1], [w.returncode for w in workers]
-
-    first, _, codes = run(is_stopped=True)
+    first, _, codes = run_two_workers(arguments, stop_at="step ")  # one is told, both must save
     assert codes == [143, 143]
     assert "step 40 of 40" not in first
-    first, second, codes = run(is_stopped=False)
+    first, second, codes = run_two_workers(arguments)
     assert codes == [0, 0]
     assert "Going on with the training" in first
     assert "step 40 of 40" in first

@@ -80,16 +80,17 @@ def documents(count=40, seed=0):
     ]
 
 
-def pretraining_data():
+def pretraining_data(**options):
     """Returns batches; made anew, they are the same again."""
-    return kbl.data.pretraining_dataset(
-        documents(), kbl.BertTokenizer(PIECES), batch_size=BATCH, max_length=32, max_predictions=5
-    ).take(STEPS)
+    options = {"batch_size": BATCH, "max_length": 32, "max_predictions": 5} | options
+    dataset = kbl.data.pretraining_dataset(documents(), kbl.BertTokenizer(PIECES), **options)
+    return dataset.take(STEPS)
 
 
-def make_pretrainer(steps=STEPS, dropout=0.0, **optimizer):
+def make_pretrainer(steps=STEPS, dropout=0.0, dtype="float32", **optimizer):
     keras.utils.set_random_seed(1)  # that of dropout
-    encoder = kbl.BertEncoder(make_config(hidden_dropout=dropout, attention_dropout=dropout))
+    config = make_config(hidden_dropout=dropout, attention_dropout=dropout)
+    encoder = kbl.BertEncoder(config, dtype=dtype)
     model = kbl.BertPretrainer(encoder)
     set_weights(model)
     # Gradients are longer than this, so that every step is clipped.
@@ -145,6 +146,16 @@ def models(folder):
     numbers["pretraining mlm_logits from a directory"] = loaded(batch)["mlm_logits"]
     evaluation = model.evaluate(pretraining_data(), verbose=0, return_dict=True)
     numbers["pretraining evaluation"] = [evaluation[name] for name in sorted(evaluation)]
+    numbers["pretraining losses with LAMB"] = fit(
+        make_pretrainer(optimizer="lamb"), pretraining_data()
+    )
+    numbers["pretraining losses of packed rows"] = fit(
+        make_pretrainer(), pretraining_data(max_length=24, packing=True)
+    )
+    for dtype in ("mixed_bfloat16", "mixed_float16"):
+        numbers[f"pretraining losses in {dtype}"] = fit(
+            make_pretrainer(dtype=dtype), pretraining_data()
+        )
     return numbers
 
 

@@ -59,6 +59,21 @@ def run(backend, *arguments):
     return process.stdout
 
 
+@pytest.mark.slow
+def test_models_compute_and_learn_as_on_tensorflow(tmp_path):
+    for backend in ("tensorflow", "jax"):  # in this order: JAX reads files of TensorFlow
+        run(backend, "-m", "tests.integration.backend_numbers", "models", tmp_path)
+    expected, numbers = (np.load(tmp_path / f"models-{b}.npz") for b in ("tensorflow", "jax"))
+    assert sorted(numbers) == sorted(expected)
+    for name in expected:
+        # Half precision rounds to 3 digits (float16) or 2 (bfloat16), each backend in its places.
+        is_half = "mixed" in name
+        tolerance = {"rtol": 0.01, "atol": 0} if is_half else {"rtol": 1e-5, "atol": 2e-5}
+        np.testing.assert_allclose(numbers[name], expected[name], **tolerance, err_msg=name)
+        if "losses" in name:
+            assert np.ptp(expected[name]) > 0.01, name
+
+
 @pytest.fixture(scope="module")
 def distribution_numbers(tmp_path_factory):
     """Losses on one device and on four."""
