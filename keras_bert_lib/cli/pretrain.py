@@ -44,6 +44,8 @@ _HOLD_OUT_EVERY = 20
 _MAX_HELD_OUT_EXAMPLES = 2000
 # Batches from which the share of padding is told.
 _LOOKED_AT = 8
+# Masked pieces from which their frequencies are told.
+_COUNTED_PIECES = 200_000
 # Steps from point to point in the logs, without --log-every.
 _LOG_EVERY = 100
 # Arguments that may change between an interrupted training and the one that goes on with it.
@@ -493,6 +495,10 @@ def pretrain(
         )
         if model is not None:
             pretrainer.set_weights(BertPretrainer.from_pretrained(model).get_weights())
+        elif start == 0:  # not of a training that goes on
+            counted = math.ceil(_COUNTED_PIECES / (batch_size * mask_share * max_length))
+            with native_logs.hidden():
+                pretrainer.adapt_output_bias(batches(0).take(counted).as_numpy_iterator())
         pretrainer.compile(
             optimizer=training.create_optimizer(
                 learning_rate, total_steps=max(updates, 1), **optimizer_options

@@ -1,6 +1,7 @@
 """Pretraining: masked language model and next sentence prediction."""
 
 import keras
+import numpy as np
 from keras import ops
 
 from keras_bert_lib.layers.masked_lm_head import MaskedLMHead
@@ -124,6 +125,39 @@ class BertPretrainer(PretrainedModel):
         if self._compile_loss is not None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         return loss
+
+    def adapt_output_bias(self, batches):
+        """Sets the bias of the masked pieces' logits to the log of how often each piece is masked.
+
+        To be called before training from random weights: the model then begins with the pieces'
+        frequencies and need not learn them first. From a bias of zeros it learns them by turning
+        all token embeddings one way, away from what is rare, which costs steps and leaves worse
+        embeddings. Some hundred thousand masked pieces tell frequencies well enough.
+
+        Args:
+            batches: iterable of training batches, such as `dataset.take(500)`; each a dict with
+                `masked_ids` and `masked_weights`, see the class.
+
+        Raises:
+            ValueError: if nothing is masked in the batches, or a piece is not of the vocabulary.
+        """
+        counts = np.zeros(self.config.vocab_size)
+        for batch in batches:
+            ids = np.asarray(batch["masked_ids"])[np.asarray(batch["masked_weights"]) > 0]
+            if ids.size and not 0 <= ids.min() <= ids.max() < len(counts):
+                raise ValueError(
+                    "`masked_ids` must be pieces of the model's vocabulary. Make the batches with "
+                    f"the model's tokenizer. Received: ids from {ids.min()} to {ids.max()}, a "
+                    f"vocabulary of {len(counts)}"
+                )
+            counts += np.bincount(ids, minlength=len(counts))
+        if not counts.any():
+            raise ValueError(
+                "`batches` must have masked pieces in them. Give batches of "
+                "`data.pretraining_dataset`. Received: none"
+            )
+        # As if each piece had been seen once more: what was not seen may still come.
+        self.mlm_head.bias.assign(np.log((counts + 1) / (counts + 1).sum()))
 
     def get_metrics_result(self):
         """Returns the values of the metrics; those of next sentences where there are any."""

@@ -162,6 +162,36 @@ class BertPretrainerTest(parameterized.TestCase):
             self.assertIsNotNone(gradient, weight.path)
             self.assertGreater(np.abs(tf.convert_to_tensor(gradient)).max(), 0, weight.path)
 
+    def test_adapted_bias_gives_the_frequencies_of_pieces(self):
+        pretrainer = small_pretrainer()
+        batches = [pretraining_batch(seed=seed) for seed in (1, 2, 3)]
+        counts = np.ones(pretrainer.config.vocab_size)
+        for batch in batches:
+            for piece, weight in zip(batch["masked_ids"].flat, batch["masked_weights"].flat):
+                counts[piece] += weight
+        pretrainer.adapt_output_bias(batches)
+        bias = np.asarray(pretrainer.mlm_head.bias)
+        np.testing.assert_allclose(np.exp(bias), counts / counts.sum(), rtol=1e-5)
+        # The model begins with a loss near the pieces' entropy, below that of guessing.
+        skewed = pretraining_batch(seed=4)
+        skewed["masked_ids"] = np.minimum(skewed["masked_ids"], 7)
+        pretrainer.compile("adam")
+        before = pretrainer.evaluate(skewed, return_dict=True, verbose=0)["mlm_loss"]
+        pretrainer.adapt_output_bias(tf.data.Dataset.from_tensors(skewed))
+        after = pretrainer.evaluate(skewed, return_dict=True, verbose=0)["mlm_loss"]
+        self.assertLess(after, before - 1)
+
+    def test_bias_is_not_adapted_to_nothing_or_to_another_vocabulary(self):
+        pretrainer = small_pretrainer()
+        bias = np.asarray(pretrainer.mlm_head.bias)
+        with self.assertRaisesRegex(ValueError, "must have masked pieces in them"):
+            pretrainer.adapt_output_bias([])
+        batch = pretraining_batch()
+        batch["masked_ids"] = batch["masked_ids"] + pretrainer.config.vocab_size
+        with self.assertRaisesRegex(ValueError, "must be pieces of the model's vocabulary"):
+            pretrainer.adapt_output_bias([batch])
+        np.testing.assert_array_equal(np.asarray(pretrainer.mlm_head.bias), bias)
+
     def test_the_embedding_is_tied(self):
         pretrainer = small_pretrainer()
         batch = pretraining_batch()
