@@ -158,6 +158,14 @@ def add_arguments(parser):
         help="dropout of the pretraining; short ones gain from 0. Fine-tuning has BERT's 0.1",
     )
     recipe.add_argument(
+        "--initializer-range",
+        type=positive_float,
+        default=0.02,
+        metavar="DEVIATION",
+        help="how wide random weights are drawn; narrow models learn sooner from 1 / sqrt(width), "
+        "such as 0.06 for mini",
+    )
+    recipe.add_argument(
         "--keep-best",
         action="store_true",
         help="end with the weights that were best on held-out text, not with the last ones",
@@ -232,6 +240,7 @@ def run(args):
             args.size,
             vocab_size=tokenizer.vocabulary_size,
             max_position_embeddings=tokenizer.max_length,
+            initializer_range=args.initializer_range,
         )
     else:
         config = BertConfig.from_huggingface(open_checkpoint(args.model).config)

@@ -51,8 +51,14 @@ def test_pretrain_writes_a_model_that_loads(run_command, arguments, tmp_path):
         "tokenizer_config.json",
         "vocab.txt",
     }
-    config = kbl.BertPretrainer.from_pretrained(tmp_path / "bert").config
+    pretrainer = kbl.BertPretrainer.from_pretrained(tmp_path / "bert")
+    config = pretrainer.config
     assert (config.num_layers, config.hidden_size) == (2, 128)
+    # It began with the pieces' frequencies: 6 steps move the bias by less than 0.003.
+    bias = np.exp(np.asarray(pretrainer.mlm_head.bias))
+    assert bias.sum() == pytest.approx(1.0, rel=0.01)
+    assert bias.min() < 1e-4  # [PAD] is never masked
+    assert bias.max() > 2 / config.vocab_size
     # Nothing is trained on top of a model that is there.
     code, _, error = run_command(*arguments)
     assert code == 2
@@ -88,11 +94,15 @@ def test_epochs_are_counted_on_the_corpus(run_command, arguments, tmp_path):
     code, out, _ = run_command(
         *arguments[:position],
         *("--epochs", "1", "--held-out", arguments[2], "--dropout", "0", "--mask-share", "0.3"),
+        *("--initializer-range", "0.09"),
     )
     assert code == 0
     assert "Counting the examples" in out
     # Without dropout here, with it when it is fine-tuned.
-    assert kbl.BertEncoder.from_pretrained(tmp_path / "bert").config.hidden_dropout == 0.1
+    encoder = kbl.BertEncoder.from_pretrained(tmp_path / "bert")
+    assert encoder.config.hidden_dropout == 0.1
+    assert encoder.config.initializer_range == 0.09
+    assert np.std(encoder.embeddings.token_embedding) == pytest.approx(0.09, rel=0.15)
 
 
 @pytest.mark.slow
