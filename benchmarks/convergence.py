@@ -10,12 +10,12 @@ over a tenth, linear decay), as are AdamW, weight decay, clipping, dropout and t
 weights are drawn with; each library computes as it does by default (see `pretrain.py`), and this
 one begins with the pieces' frequencies, as `keras-bert pretrain` does. At ten points the masked
 pieces of novels' parts that were held out are predicted. Then this library's model is fine-tuned
-for CLINC150, with BERT's dropout, and so is the same model from random weights.
+for CLINC150 with several seeds, with BERT's dropout, and so is the same model from random weights.
 
 A narrow model that sees its text a few times learns sooner without dropout and from wider weights
 than BERT's 0.02 (`--initializer_range`), which is for 768; all libraries get the same.
 
-A library is a piece, in a process of its own, and so are the two fine-tunings. What a piece
+A library is a piece, in a process of its own, and so is each fine-tuning. What a piece
 measured is stored in the folder of `--results`, with its settings; pieces that are there are not
 run again, so that a program that was interrupted goes on with the next piece. The plots are of all.
 """
@@ -37,7 +37,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 OURS = "keras_bert_lib"
 DISTRIBUTIONS = {"keras_hub": "keras-hub"}
-FINE_TUNINGS = ["clinc150-pretrained", "clinc150-from-scratch"]
+BEGINNINGS = ["pretrained", "from-scratch"]  # of a fine-tuning
 # A document is so many characters of a novel; one in so many is held out.
 DOCUMENT, HOLD_OUT_EVERY = 50_000, 20
 HELD_OUT_BATCHES, POINTS = 16, 10
@@ -56,11 +56,13 @@ flags.DEFINE_string("data", str(SHARED_DATA), "The folder that CLINC150 is in.")
 flags.DEFINE_integer("batch_size", 16, "Examples in a batch.")
 flags.DEFINE_integer("max_length", 128, "Tokens in an example.")
 flags.DEFINE_float("learning_rate", 1e-3, "The peak, of fine-tuning too.")
+flags.DEFINE_float("mask_share", 0.15, "Of the pieces to learn from; held-out ones are BERT's 15%.")
 flags.DEFINE_float("dropout", 0.0, "While pretraining.")
 flags.DEFINE_float("initializer_range", 0.06, "Standard deviation of the initial weights.")
 flags.DEFINE_integer("steps", None, "Steps, instead of minutes.")
 flags.DEFINE_integer("limit", None, "The most examples to fine-tune and test on; for a quick try.")
-flags.DEFINE_integer("epochs", 10, "Times over the examples of CLINC150.")
+flags.DEFINE_integer("epochs", 3, "Times over the examples of CLINC150.")
+flags.DEFINE_integer("seeds", 3, "Fine-tunings from each beginning.")
 flags.DEFINE_string("results", str(ROOT / "benchmarks" / "results"), "Where results are stored.")
 flags.DEFINE_string("worker", None, "Used by the program itself: the piece to run.")
 
@@ -76,15 +78,22 @@ def main(_):
     for name in FLAGS.libraries:
         run_piece(name)
     if stored(OURS):
-        for name in FINE_TUNINGS:
+        for name in fine_tunings():
             run_piece(name)
     report()
 
 
-def settings():
-    """Returns what a result depends on, beside the piece."""
+def fine_tunings(beginnings=BEGINNINGS):
+    """Returns the names of the pieces: "clinc150-", the beginning, "-", the seed."""
+    return [f"clinc150-{b}-{seed}" for seed in range(1, FLAGS.seeds + 1) for b in beginnings]
+
+
+def settings(name):
+    """Returns what the result of a piece depends on, beside the piece."""
     names = ["shape", "batch_size", "max_length", "learning_rate", "dropout", "initializer_range"]
-    names += ["steps", "limit", "epochs"]
+    names += ["mask_share", "steps"]
+    if name.startswith("clinc150-"):
+        names += ["limit", "epochs"]
     return {name: getattr(FLAGS, name) for name in names} | {"corpus": Path(FLAGS.corpus).name}
 
 
@@ -128,7 +137,7 @@ def planned_steps():
 def ask(name, request):
     """Returns what a process of its own answers for a piece."""
     passed = ["shape", "batch_size", "max_length", "learning_rate", "epochs"]
-    passed += ["dropout", "initializer_range"]
+    passed += ["dropout", "initializer_range", "mask_share"]
     passed += ["corpus", "vocab", "data", "results"]
     arguments = [__file__, f"--worker={name}", *(f"--{p}={getattr(FLAGS, p)}" for p in passed)]
     worker = Worker(name, arguments)
@@ -145,7 +154,7 @@ def stored(name):
     if not path.exists():
         return None
     result = json.loads(path.read_text("utf-8"))
-    return result if result["settings"] == settings() else None
+    return result if result["settings"] == settings(name) else None
 
 
 def run_piece(name):
@@ -158,7 +167,7 @@ def run_piece(name):
     except RuntimeError as error:
         print(f"{name} left out: {error}", flush=True)
         return
-    write_json(result_path(name), {"settings": settings(), **measured})
+    write_json(result_path(name), {"settings": settings(name), **measured})
     print(f"{name}: {time.time() - begin:.0f} s", flush=True)
 
 
@@ -177,12 +186,14 @@ def report():
     print("|---|---:|")
     for name, result in results.items():
         print(f"| {name} {result['version']} | {result['curve'][-1][-1]:.4f} |")
-    tuned = {name: result for name in FINE_TUNINGS if (result := stored(name))}
-    if tuned:
-        print("\n| CLINC150, 150 intents | accuracy |\n|---|---:|")
-        for name, result in tuned.items():
-            title = name.removeprefix("clinc150-").replace("-", " ")
-            print(f"| {title} | {result['accuracy']:.4f} |")
+    tuned = {b: [r for name in fine_tunings([b]) if (r := stored(name))] for b in BEGINNINGS}
+    if all(tuned.values()):
+        print(f"\n| CLINC150, 150 intents, {FLAGS.epochs} epochs | accuracy | of each seed |")
+        print("|---|---:|---|")
+        for beginning, several in tuned.items():
+            values = [result["accuracy"] for result in several]
+            each = ", ".join(f"{value:.4f}" for value in values)
+            print(f"| {beginning.replace('-', ' ')} | {np.mean(values):.4f} | {each} |")
     plot(results)
 
 
@@ -208,8 +219,10 @@ def run_worker():
     name = FLAGS.worker
 
     def answer(request):
-        if name in FINE_TUNINGS:
-            return fine_tune(name == FINE_TUNINGS[0], request["limit"])
+        if name.startswith("clinc150-"):
+            return fine_tune(
+                name.startswith("clinc150-pre"), int(name.rpartition("-")[2]), request["limit"]
+            )
         make = {
             OURS: make_keras_bert_lib,
             "transformers": make_transformers,
@@ -272,14 +285,23 @@ def batches():
         "tokenizer": kbl.BertTokenizer(FLAGS.vocab),
         "batch_size": FLAGS.batch_size,
         "max_length": FLAGS.max_length,
-        "max_predictions": round(0.16 * FLAGS.max_length),
         "objective": "none",
         "repeat": True,
     }
+
+    def dataset(documents, seed, mask_share):
+        return kbl.data.pretraining_dataset(
+            documents,
+            seed=seed,
+            masked_lm_prob=mask_share,
+            max_predictions=round((mask_share + 0.01) * FLAGS.max_length),
+            **options,
+        )
+
     held_out = [d for i, d in enumerate(documents) if i % HOLD_OUT_EVERY == 1]
     train = [d for i, d in enumerate(documents) if i % HOLD_OUT_EVERY != 1]
-    held_out = kbl.data.pretraining_dataset(held_out, seed=1, **options).take(HELD_OUT_BATCHES)
-    train = kbl.data.pretraining_dataset(train, seed=2, **options)
+    held_out = dataset(held_out, 1, 0.15).take(HELD_OUT_BATCHES)
+    train = dataset(train, 2, FLAGS.mask_share)
     return train.as_numpy_iterator(), list(held_out.as_numpy_iterator())
 
 
@@ -419,7 +441,7 @@ def model_path():
     return str(Path(FLAGS.results, "convergence-model"))
 
 
-def fine_tune(is_pretrained, limit):
+def fine_tune(is_pretrained, seed, limit):
     """Returns how well a model learns CLINC150, from the pretrained weights or from random ones."""
     import keras
 
@@ -427,7 +449,7 @@ def fine_tune(is_pretrained, limit):
 
     train, test = (read("clinc150", split, FLAGS.data, limit) for split in ("train", "test"))
     labels = labels_of(train)
-    keras.utils.set_random_seed(1)
+    keras.utils.set_random_seed(seed)
     tokenizer = kbl.BertTokenizer.from_pretrained(model_path(), max_length=64)
     pretrained = kbl.BertEncoder.from_pretrained(model_path())
     config = dataclasses.replace(pretrained.config, hidden_dropout=0.1, attention_dropout=0.1)
@@ -436,7 +458,7 @@ def fine_tune(is_pretrained, limit):
         encoder.set_weights(pretrained.get_weights())
     model = kbl.BertClassifier(encoder, tokenizer=tokenizer, labels=labels)
     rows = [(text, label) for text, _, label in train]
-    data = kbl.data.text_classification(rows, tokenizer, batch_size=64, labels=labels, seed=1)
+    data = kbl.data.text_classification(rows, tokenizer, batch_size=64, labels=labels, seed=seed)
     model.compile(
         kbl.training.create_optimizer(FLAGS.learning_rate, total_steps=FLAGS.epochs * len(data))
     )
