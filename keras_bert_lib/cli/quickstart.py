@@ -299,12 +299,13 @@ def exporting(plan, files, results):
     return {files.name(path): megabytes(path) for path in files.exported}
 
 
-def checking(plan, files, results):
+def comparing(plan, files, results):
     """Runs each file in a process without Keras and compares its labels with those of Keras."""
     from keras_bert_lib.export import stock_runtime
     from keras_bert_lib.models import BertClassifier
 
-    texts = TextClassification(label_column="area").read(files.held_out_rows).texts
+    held_out = TextClassification(label_column="area").read(files.held_out_rows)
+    texts, truth = held_out.texts, [held_out.labels[label] for label in held_out.label_ids]
     classifier = BertClassifier.from_pretrained(files.classifier)
     expected = [answer["label"] for answer in classifier.predict_text(texts)]
     texts_path = os.path.join(files.folder, "texts.json")
@@ -322,14 +323,18 @@ def checking(plan, files, results):
             raise RuntimeError(f"{path} failed outside Keras:\n{done.stderr}")
         with open(report_path, encoding="utf-8") as file:
             report = json.load(file)
-        same = sum(label == wanted for label, wanted in zip(report["labels"], expected))
         reports[files.name(path)] = {
-            "agreement": same / len(texts),
+            "accuracy": _share_of_same(report["labels"], truth),
+            "agreement": _share_of_same(report["labels"], expected),
             "ms_a_text": report["ms_a_text"],
         }
     os.remove(texts_path)
     os.remove(report_path)
     return reports
+
+
+def _share_of_same(labels, expected):
+    return sum(label == wanted for label, wanted in zip(labels, expected)) / len(expected)
 
 
 _STAGES = {
@@ -339,7 +344,7 @@ _STAGES = {
     fine_tuning: "Fine-tuning it to tell the areas of the library apart",
     without_pretraining: "Training the same model without pretraining, to compare",
     exporting: "Exporting a SavedModel and two TFLite files, the tokenizer inside",
-    checking: "Running the files without Keras",
+    comparing: "Running the files without Keras",
 }
 
 
@@ -374,13 +379,13 @@ def print_table(files, progress):
     print(f"{'Masked pieces':40} loss on the text of the same modules")
     print(f"  {'unigram model':38} {results['pretraining']['unigram_loss']:8.3f}")
     print(f"  {'this model':38} {held_out['mlm_loss']:8.3f}")
-    print(f"{'Exported file':40} {'size':>8}  same label as Keras  one text")
+    print(f"{'Exported file':40} {'size':>8}  accuracy  same label as Keras  one text")
     for path in files.exported:
         name = files.name(path)
-        check = results["checking"][name]
+        check = results["comparing"][name]
         print(
-            f"  {name:38} {results['exporting'][name]:>8}"
-            f"  {check['agreement']:>19.2%}  {check['ms_a_text']:.2f} ms"
+            f"  {name:38} {results['exporting'][name]:>8}  {check['accuracy']:>8.1%}"
+            f"  {check['agreement']:>19.2%}  {check['ms_a_text']:>5.2f} ms"
         )
     print(f"\nAll in {files.folder}, in {sum(progress.seconds.values()) / 60:.1f} minutes.")
 
