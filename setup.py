@@ -71,7 +71,10 @@ EXTRAS_REQUIRE = {
     # goes with one of TensorFlow.
     "fast": ['tensorflow-text>=2.20,<2.22; platform_system != "Windows"'],
     # Pins TensorFlow 2.20 and brings about 130 packages: give it an environment of its own.
-    "modelgarden": ["tf-models-official>=2.20,<2.21"],
+    "modelgarden": [
+        "numpy>=1.26,<2",  # what it needs; unsaid, pip tries old releases of others for minutes
+        "tf-models-official>=2.20,<2.21",
+    ],
 }
 
 setup(
