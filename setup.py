@@ -23,6 +23,7 @@ INSTALL_REQUIRES = [
     "huggingface_hub>=0.34,<3",
     "tokenizers>=0.22,<0.24",  # learns vocabularies; nothing exported needs it
     "flatbuffers>=24.3.25",  # reads and writes TFLite files; TensorFlow needs it too
+    "grpcio>=1.65,<2",  # asks whether a TPU answers; TensorFlow needs it too
     "protobuf>=5.28,<8",  # writes the requests that warm a server up; TensorFlow needs it too
     "pyyaml>=6,<7",  # reads the params.yaml of Model Garden; huggingface_hub needs it too
     "scikit-learn>=1.5,<2",  # metrics

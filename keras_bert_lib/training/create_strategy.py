@@ -22,7 +22,8 @@ def create_strategy(name="auto", wait=300.0, tpu=None):
             worker that the environment variable TF_CONFIG names; "tpu" for every core of a TPU.
             "auto" is "multi_worker" where TF_CONFIG names two workers or more, "mirrored" where
             there are two GPUs or more, and "one_device" elsewhere.
-        wait: float, for "multi_worker". The seconds that the other workers have to come up.
+        wait: float. The seconds that the other workers of "multi_worker", or a TPU at an address
+            (`grpc://host:port`), have to come up.
         tpu: str or None, for "tpu". Its name or address, "local" on the TPU's own machine; None
             takes that of the environment variable TPU_NAME.
 
@@ -31,7 +32,7 @@ def create_strategy(name="auto", wait=300.0, tpu=None):
 
     Raises:
         ValueError: if the name is unknown, TF_CONFIG is malformed, or the TPU is not named.
-        TimeoutError: if a worker did not come up.
+        TimeoutError: if a worker or the TPU did not come up.
         OSError: if this worker's port is taken.
         RuntimeError: if TensorFlow was used before, which workers must do as one.
 
@@ -51,7 +52,7 @@ def create_strategy(name="auto", wait=300.0, tpu=None):
     if name == "multi_worker" or (name == "auto" and names_several_workers()):
         return _multi_worker(os.environ.get("TF_CONFIG"), wait)
     if name == "tpu":
-        return _tpu(os.environ.get("TPU_NAME") if tpu is None else tpu)
+        return _tpu(os.environ.get("TPU_NAME") if tpu is None else tpu, wait)
     gpus = tf.config.list_logical_devices("GPU")
     if name == "one_device" or (name == "auto" and len(gpus) < 2):
         return tf.distribute.get_strategy()
@@ -93,13 +94,19 @@ def _multi_worker(tf_config, wait):
     return strategy
 
 
-@functools.cache
-def _tpu(address):
+_tpus = {}  # the address of a TPU -> its strategy, for connecting anew would end what it computes
+
+
+def _tpu(address, wait):
+    if address in _tpus:
+        return _tpus[address]
     if address is None:
         raise ValueError(
             'Which TPU? Give `tpu` its name, or "local" on its own machine, or set the environment '
             "variable TPU_NAME. Received: tpu=None"
         )
+    if address.startswith("grpc://"):
+        _wait_for_server(address, wait)  # TensorFlow itself would wait without end
     try:
         resolver = tf.distribute.cluster_resolver.TPUClusterResolver.connect(address)
     except (OSError, tf.errors.OpError) as error:
@@ -107,4 +114,20 @@ def _tpu(address):
         raise ValueError(
             f"This machine reaches no such TPU: {reason}. Received: tpu={address!r}"
         ) from error
-    return tf.distribute.TPUStrategy(resolver)
+    _tpus[address] = tf.distribute.TPUStrategy(resolver)
+    return _tpus[address]
+
+
+def _wait_for_server(address, wait):
+    """Returns when a gRPC server answers at an address."""
+    import grpc
+
+    with grpc.insecure_channel(address.removeprefix("grpc://")) as channel:
+        try:
+            grpc.channel_ready_future(channel).result(timeout=wait)
+        except grpc.FutureTimeoutError:
+            raise TimeoutError(
+                f"No TPU answered at {address} within {wait:g} seconds. Check its address, see "
+                "that it is on and its port open, or give it more time with `wait`. "
+                f"Received: tpu={address!r}"
+            ) from None

@@ -150,3 +150,14 @@ def test_tpu(monkeypatch):
         connect.side_effect = tf.errors.NotFoundError(None, None, "TPUs not found\nlong story")
         with pytest.raises(ValueError, match=r"TPUs not found\. Received: tpu='other'"):
             create_strategy("tpu", tpu="other")
+
+
+@pytest.mark.parametrize("listens", [False, True])
+def test_a_tpu_that_does_not_answer(listens):
+    # Neither a port where nobody listens, nor a server that is no TPU's.
+    with socket.create_server(("localhost", 0)) as server:
+        address = f"grpc://localhost:{server.getsockname()[1]}"
+        if not listens:
+            server.close()
+        with pytest.raises(TimeoutError, match=f"No TPU answered at {address} within 0.5 seconds"):
+            create_strategy("tpu", wait=0.5, tpu=address)
