@@ -25,6 +25,12 @@ COMMANDS = {
     "inspect": "say what is in a model of any of these libraries, or in an exported file",
 }
 
+# What TensorFlow raises in the workers that are left.
+_OF_ANOTHER_WORKER = ("UnavailableError", "AbortedError", "CancelledError")
+_TRY_AGAIN = 75  # EX_TEMPFAIL of sysexits.h
+# Arguments of the library whose flags have other names.
+_FLAGS = {"num_shards": "shards", "num_workers": "workers"}
+
 _EPILOG = """\
 first steps:
   keras-bert quickstart                     everything below, on text you already have
@@ -98,7 +104,8 @@ def main(argv=None):
 
     Returns:
         The exit code: 0, 1 where what was made is not as good as it was to be, 2 for bad input
-        (each after one line on standard error), 130 when interrupted, 143 at SIGTERM.
+        or 75 where another worker is gone (each after one line on standard error), 130 when
+        interrupted, 143 at SIGTERM.
     """
     args = parse(argv)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -116,10 +123,18 @@ def main(argv=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except Exception as error:
+        if type(error).__name__ in _OF_ANOTHER_WORKER and "TF_CONFIG" in os.environ:
+            print(
+                f"{name}: error: another worker is gone, and none can go on without it. Start all "
+                "of them again with the same command, to go on from the last checkpoint. Received: "
+                f"{type(error).__name__}",
+                file=sys.stderr,
+            )
+            return _TRY_AGAIN
         message = _one_line(error)
         if message is None:
             raise
-        print(f"{name}: error: {message}", file=sys.stderr)
+        print(f"{name}: error: {_with_flags(message, args)}", file=sys.stderr)
         return 2
     return code or 0
 
@@ -142,6 +157,16 @@ def _one_line(error):
     # What a reader raised inside of tf.data comes wrapped in TensorFlow's own error.
     raised = re.findall(r"^(?:ValueError|\w*FileNotFoundError|OSError): (.+)$", str(error), re.M)
     return raised[-1] if raised else None
+
+
+def _with_flags(message, args):
+    """Names the command's flags where the library names its arguments."""
+
+    def flag(match):
+        name = _FLAGS.get(match[1], match[1])
+        return f"--{name.replace('_', '-')}{match[2]}" if hasattr(args, name) else match[0]
+
+    return re.sub(r"`(\w+)((?:=[^`]*)?)`", flag, message)
 
 
 def _disk_is_full(error):

@@ -6,6 +6,7 @@ saved as the training goes: the same command, given again, goes on from where it
 """
 
 import dataclasses
+import glob
 import importlib.util
 import itertools
 import math
@@ -105,6 +106,13 @@ def add_arguments(parser):
         type=fraction,
         default=0.15,
         help="the share of pieces to predict; short trainings gain from more, such as 0.3",
+    )
+    examples.add_argument(
+        "--short-seq-prob",
+        type=fraction,
+        default=0.1,
+        metavar="SHARE",
+        help="the share of examples that aim at a random shorter length, for what is short later",
     )
     examples.add_argument(
         "--objective",
@@ -227,6 +235,7 @@ def run(args):
     from keras_bert_lib.checkpoints import open_checkpoint
     from keras_bert_lib.data import count_pretraining_examples
     from keras_bert_lib.models import BertConfig
+    from keras_bert_lib.models.pretrained_model import read_tokenizer
     from keras_bert_lib.text import BertTokenizer
     from keras_bert_lib.training import create_strategy
     from keras_bert_lib.training.workers import Workers
@@ -243,7 +252,8 @@ def run(args):
             initializer_range=args.initializer_range,
         )
     else:
-        config = BertConfig.from_huggingface(open_checkpoint(args.model).config)
+        checkpoint = open_checkpoint(args.model)
+        config = BertConfig.from_huggingface(checkpoint.config)
         positions = config.max_position_embeddings
         tokenizer = BertTokenizer(args.vocab, lowercase=not args.cased, max_length=positions)
         if tokenizer.vocabulary_size != config.vocab_size or args.max_length > positions:
@@ -252,6 +262,7 @@ def run(args):
                 "own --vocab, and no longer --max-length. Received: "
                 f"{tokenizer.vocabulary_size} pieces, {args.max_length} positions"
             )
+        _check_same_tokenizer(read_tokenizer(checkpoint), tokenizer, args)
     held_out = args.held_out
     corpus = args.corpus
     is_cache = len(corpus) == 1 and os.path.isdir(corpus[0])
@@ -272,7 +283,7 @@ def run(args):
                 f"lines, or give --held-out. Received: at most {_HOLD_OUT_EVERY + 1} documents"
             )
     options = {
-        "masking": args.masking,
+        "short_seq_prob": args.short_seq_prob,
         "objective": args.objective,
         "text_column": args.text_column,
         "on_corrupt": args.on_corrupt,
@@ -287,10 +298,8 @@ def run(args):
             max_predictions=math.ceil(args.mask_share * args.max_length),
             masked_lm_prob=args.mask_share,
             seed=args.seed,
-            objective=args.objective,
             packing=args.packing,
-            text_column=args.text_column,
-            on_corrupt=args.on_corrupt,
+            **options,
         )
         steps = max(args.epochs * examples // args.batch_size, 1)
     results = pretrain(
@@ -308,7 +317,7 @@ def run(args):
         mask_share=args.mask_share,
         dropout=args.dropout,
         packing=args.packing,
-        data_options=options,
+        data_options=options | {"masking": args.masking},
         optimizer_options={
             "optimizer": args.optimizer,
             "accumulation_steps": args.accumulation_steps,
@@ -326,7 +335,8 @@ def run(args):
         evaluate_every=args.evaluate_every,
         log_every=args.log_every,
         # What else changes the training; a checkpoint is gone on with only if all is the same.
-        settings={name: value for name, value in vars(args).items() if name not in _NOT_SETTINGS},
+        settings={name: value for name, value in vars(args).items() if name not in _NOT_SETTINGS}
+        | _contents(args, tokenizer),
     )
     if not Workers(strategy).is_first:
         return
@@ -344,6 +354,38 @@ def run(args):
         f"keras-bert inspect {args.output}",
         *([f"tensorboard --logdir {args.output}/logs"] if _has_tensorboard() else []),
     )
+
+
+def _check_same_tokenizer(own, given, args):
+    """Raises where the tokenizer of --model, or None, gives other ids than that of --vocab."""
+    if own is None:
+        return
+    for number, (was, now) in enumerate(zip(own.vocabulary, given.vocabulary)):
+        if was != now:
+            raise ValueError(
+                f"{args.vocab} is not the vocabulary of {args.model}. Give that. Received: "
+                f"{now!r} in line {number + 1}, where the model has {was!r}"
+            )
+    if own.lowercase != given.lowercase:
+        raise ValueError(
+            f"{args.model} is {'uncased: leave out' if own.lowercase else 'cased: add'} --cased. "
+            f"Received: lowercase={given.lowercase}"
+        )
+
+
+def _contents(args, tokenizer):
+    """What tells the text and the vocabulary of a training from others under the same names."""
+    from keras_bert_lib.data.token_cache import INFO_FILE, describe_tokenizer, is_token_cache
+
+    files = []
+    for path in [*args.corpus, *([args.held_out] if args.held_out else [])]:
+        # The sizes of a cache's shards stand in what says what it holds.
+        is_cache = is_token_cache(path)
+        files += [os.path.join(path, INFO_FILE)] if is_cache else sorted(glob.glob(path))
+    return {
+        "vocabulary_sha256": describe_tokenizer(tokenizer)["vocabulary_sha256"],
+        "bytes": {path: os.path.getsize(path) for path in files},
+    }
 
 
 class Documents:
@@ -468,23 +510,34 @@ def pretrain(
             **(data_options | options),
         )
 
-    def batches_of_worker(context):
-        replicas_here = replicas // workers.count
+    replicas_here = replicas // workers.count
+
+    def share_of_worker(start, index):  # a batch for each replica of a worker, step by step
         return batches(
             start * replicas_here,
-            context.get_per_replica_batch_size(batch_size),
+            batch_size // replicas,
             num_workers=workers.count,
-            worker_index=context.input_pipeline_id,
+            worker_index=index,
         )
+
+    def fed(step):
+        """What this process was fed in a step, counted from 0."""
+        if workers.count == 1:
+            return next(iter(batches(step)))
+        return list(share_of_worker(step, workers.index).take(replicas_here))
 
     resume = training.Resume(os.path.join(folder, "state.npz"), save_every=save_every, keep=keep)
     start = resume.start_batch()
     if workers.count == 1:
         dataset = batches(start)
     else:  # each reads its own share
-        dataset = strategy.distribute_datasets_from_function(batches_of_worker)
+        for index in range(workers.count):
+            share_of_worker(0, index)  # an empty one is to end all workers, and not its own alone
+        dataset = strategy.distribute_datasets_from_function(
+            lambda context: share_of_worker(start, context.input_pipeline_id)
+        )
     held_out_batches = _batches(
-        held_out_examples(held_out, tokenizer, max_length, **data_options), batch_size
+        held_out_examples(held_out, tokenizer, max_length, **data_options), batch_size, replicas
     )
 
     # An epoch, for Keras, is what comes between two measurings.
@@ -527,10 +580,8 @@ def pretrain(
         log_dir=os.path.join(output, "logs") if _has_tensorboard() and workers.is_first else None,
         write=None if is_shown else (lambda line: None),
     )
-    name = "nan.npz" if workers.count == 1 else f"nan-{os.getpid()}.npz"
-    stop = training.StopAtNaN(
-        os.path.join(folder, name), lambda number: next(iter(batches(number))), every=steps_at_once
-    )
+    name = "nan.npz" if workers.count == 1 else f"nan-{workers.index}.npz"
+    stop = training.StopAtNaN(os.path.join(folder, name), fed, every=steps_at_once)
     callbacks = [stop, progress]
     if keep_best:
         path = os.path.join(folder, "best.weights.h5")
@@ -559,9 +610,11 @@ def pretrain(
                 f", {progress.tokens_per_second:,.0f} tokens/s, {progress.utilization:.0%} of the "
                 "rate of matrix products here"
             )
+        took = f"{(time.monotonic() - begin) / 60:.1f} minutes"
+        took = f"; {took} since it went on" if start > 0 else f" in {took}"
         print(
-            f"Trained {steps:,} steps on {steps * progress.tokens_per_step:,.0f} tokens in "
-            f"{(time.monotonic() - begin) / 60:.1f} minutes{of_the_rate}."
+            f"Trained {steps:,} steps on {steps * progress.tokens_per_step:,.0f} tokens{took}"
+            f"{of_the_rate}."
         )
     if workers.is_first:
         finished = BertPretrainer(BertEncoder(config))
@@ -598,12 +651,18 @@ def _has_tensorboard():
     return importlib.util.find_spec("tensorboard") is not None
 
 
-def _batches(examples, batch_size):
+def _batches(examples, batch_size, replicas):
     import tensorflow as tf
 
     from keras_bert_lib.data.prefetched import prefetched
 
-    batch_size = min(batch_size, len(examples["token_ids"]))
     # Full batches only: replicas share them evenly.
+    count = len(examples["token_ids"])
+    batch_size = min(batch_size, count) // replicas * replicas
+    if batch_size == 0:
+        raise ValueError(
+            f"Each of {replicas} replicas needs an example of the held-out text. Give --held-out "
+            f"with more of it. Received: {count} example{'' if count == 1 else 's'}"
+        )
     dataset = tf.data.Dataset.from_tensor_slices(examples)
     return prefetched(dataset.batch(batch_size, drop_remainder=True))

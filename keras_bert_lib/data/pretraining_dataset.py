@@ -360,6 +360,11 @@ def _rows_of_epoch(
     open_documents, least = _open_source(
         source, tokenizer, num_workers, worker_index, text_column, on_corrupt
     )
+    if least == 0 and num_workers > 1:
+        raise ValueError(
+            f"There is no document for worker {worker_index} of {num_workers}. Give more text, "
+            "take fewer workers, or build the token cache anew. Received: 0 documents in its share"
+        )
     if objective == "next_sentence":
         check_enough_documents(least)
 

@@ -167,6 +167,8 @@ class Resume(keras.callbacks.Callback):
         # The loss is a mean over the epoch's batches: once not finite, it stays so.
         if (self._unsaved >= self.save_every or stops) and _is_finite(logs):
             self._save()
+        if stops and self._asked_to_stop is None:
+            print("\nStopping: another worker was asked to.", flush=True)
         if stops:
             self._stop()
 

@@ -12,14 +12,15 @@ class Workers:
 
     def __init__(self, strategy):
         self._strategy = strategy
-        self.count, self.is_first = 1, True
+        self.count, self.index = 1, 0
         if isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
             resolver = strategy.cluster_resolver
             jobs = resolver.cluster_spec().as_dict()
             self.count = max(sum(map(len, jobs.values())), 1)
-            first = ("chief" if "chief" in jobs else "worker", 0)
-            own = (resolver.task_type, resolver.task_id)
-            self.is_first = self.count == 1 or own == first
+            chiefs = len(jobs.get("chief", []))
+            if self.count > 1:  # the chief is the first of all
+                self.index = resolver.task_id + (chiefs if resolver.task_type == "worker" else 0)
+        self.is_first = self.index == 0
 
     def sum(self, number):
         """Returns the sum of an integer over all replicas; each worker must ask for it."""

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 from absl import flags
 
 from keras_bert_lib.cli import main, vocab
@@ -92,6 +93,11 @@ def test_absl_flags_are_parsed_too(run_command, tmp_path):
         (FileExistsError("x is there."), ["error: x is there.\n"]),
         (PermissionError(errno.EACCES, "Permission denied", "f"), ["f: Permission denied."]),
         (OSError(errno.ENOSPC, "No space left on device", "f"), ["disk is full", "still there"]),
+        # The library names its arguments, the command its flags.
+        (
+            ValueError("`vocab_size` or `lower`? Received: `vocab_size=3`"),
+            ["error: --vocab-size or `lower`? Received: --vocab-size=3\n"],
+        ),
         (
             RuntimeError(
                 "UNKNOWN: ValueError: f line 3 is bad.\nTraceback\n\nValueError: f line 3."
@@ -106,6 +112,18 @@ def test_errors_of_the_input_give_one_line(run_command, monkeypatch, raised, par
 
     monkeypatch.setattr(vocab, "run", run)
     assert one_line_error(run_command("vocab", "f"), "keras-bert vocab: error: ", *parts)
+
+
+def test_a_worker_that_is_gone_has_an_exit_code_of_its_own(run_command, monkeypatch):
+    def run(args):
+        raise tf.errors.UnavailableError(None, None, "Graph execution error:\nSocket closed")
+
+    monkeypatch.setattr(vocab, "run", run)
+    monkeypatch.setenv("TF_CONFIG", "{}")
+    code, _, error = run_command("vocab", "f")
+    assert code == 75
+    assert error.startswith("keras-bert vocab: error: another worker is gone")
+    assert error.count("\n") == 1
 
 
 def test_defects_keep_their_traceback(monkeypatch):

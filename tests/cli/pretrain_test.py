@@ -1,15 +1,18 @@
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import keras_bert_lib as kbl
 from keras_bert_lib import training
+from keras_bert_lib.cli import pretrain
 from tests.cli.two_workers import run_two_workers
 
 
@@ -82,9 +85,20 @@ def test_interrupted_pretraining_goes_on_to_the_same_result(
     assert code == 2
     assert "learning_rate=0.0001 (was 0.0005)" in error
 
+    # So would another vocabulary or another text under the same name.
+    for flag, shown in [("--vocab", "vocabulary_sha256="), ("--corpus", "bytes=")]:
+        path = arguments[arguments.index(flag) + 1]
+        before = Path(path).read_text("utf-8")
+        Path(path).write_text("\n".join([*before.split("\n")[:-2], "another", ""]), "utf-8")
+        code, _, error = run_command(*arguments)
+        assert code == 2
+        assert shown in error
+        Path(path).write_text(before, "utf-8")
+
     code, out, _ = run_command(*arguments)
     assert code == 0
     assert "Going on with the training" in out
+    assert re.search(r"Trained 6 steps on \d+ tokens; 0.\d minutes since it went on", out)
     assert held_out_losses(out) == held_out_losses(unbroken)
     assert not (tmp_path / "bert" / "training").exists()
 
@@ -193,6 +207,68 @@ def test_two_workers_stop_and_go_on_together(arguments, tmp_path):
     assert "Wrote" in first
     assert "Wrote" not in second
     kbl.BertPretrainer.from_pretrained(tmp_path / "bert")
+
+
+@pytest.mark.slow
+def test_the_worker_that_is_left_says_what_to_do(arguments, tmp_path):
+    arguments = [*arguments[:-1], "400", "--save-every", "5", "--log-every", "1"]
+    arguments += ["--strategy", "multi_worker"]
+    codes = run_two_workers(arguments, stop_at="step ", stop_by=signal.SIGKILL)[-1]
+    assert codes == [75, -signal.SIGKILL]
+
+
+@pytest.mark.slow
+def test_each_worker_writes_what_it_was_fed(arguments, tmp_path):
+    arguments += ["--strategy", "multi_worker", "--learning-rate", "1e30"]
+    *_, codes = run_two_workers(arguments)
+    assert codes == [2, 2]
+    tokenizer = kbl.BertTokenizer(arguments[arguments.index("--vocab") + 1])
+    for index in range(2):
+        with np.load(tmp_path / "bert" / "training" / f"nan-{index}.npz") as written:
+            name = next(name for name in written.files if name.endswith("/token_ids"))
+            step = int(name.split("/")[0])
+            share = kbl.data.pretraining_dataset(
+                pretrain.Documents(
+                    [arguments[arguments.index("--corpus") + 1]],
+                    lambda number: number % pretrain._HOLD_OUT_EVERY != 1,
+                ),
+                tokenizer,
+                batch_size=2,
+                max_length=24,
+                max_predictions=4,
+                seed=1,
+                repeat=True,
+                num_workers=2,
+                worker_index=index,
+            )
+            fed = next(iter(share.skip(step - 1)))
+            np.testing.assert_array_equal(written[name], fed["token_ids"])
+
+
+def test_replicas_share_the_held_out_examples():
+    examples = {"token_ids": np.zeros([5, 8], "int32")}
+    sizes = [len(batch["token_ids"]) for batch in pretrain._batches(examples, 8, 2)]
+    assert sizes == [4]
+    with pytest.raises(ValueError, match=r"with more of it\. Received: 1 example$"):
+        pretrain._batches({"token_ids": np.zeros([1, 8], "int32")}, 8, 2)
+
+
+def test_a_model_keeps_its_vocabulary(run_command, arguments, artifacts, vocab_file, tmp_path):
+    # `artifacts["model"]` has as many pieces as this.
+    tokenizer = kbl.BertTokenizer.from_pretrained(artifacts["model"])
+    pieces = list(tokenizer.vocabulary)
+    (tmp_path / "own.txt").write_text("\n".join(pieces), "utf-8")
+    pieces[-1], pieces[-2] = pieces[-2:]
+    (tmp_path / "other.txt").write_text("\n".join(pieces), "utf-8")
+    arguments = [*arguments, "--model", artifacts["model"], "--max-length", "16"]
+    for vocab, more, part in [
+        ("other.txt", [], f"other.txt is not the vocabulary of {artifacts['model']}. Give that."),
+        ("own.txt", ["--cased"], "is uncased: leave out --cased."),
+    ]:
+        arguments[arguments.index("--vocab") + 1] = tmp_path / vocab
+        code, _, error = run_command(*arguments, *more)
+        assert code == 2
+        assert part in error
 
 
 def test_bad_input_gives_one_line(run_command, arguments, tmp_path):

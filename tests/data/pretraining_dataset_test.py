@@ -281,6 +281,10 @@ class PretrainingDatasetTest(parameterized.TestCase):
         ({"objective": None}, "`objective` is one of 'next_sentence', 'sentence_order', 'none'"),
         ({"num_workers": 0}, "`num_workers` must be 1 at least"),
         ({"num_workers": 2, "worker_index": 2}, "Received: 2 of 2 workers"),
+        (
+            {"num_workers": 999, "worker_index": 998},
+            "no document for worker 998 of 999. Give more text, take fewer workers",
+        ),
     )
     def test_arguments_out_of_range(self, arguments, message):
         with pytest.raises(ValueError, match=message):
