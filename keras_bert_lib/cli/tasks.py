@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import pathlib
 import re
 
 # As the command calls them, and as the models do.
@@ -475,6 +476,60 @@ class SentenceEmbedding:
         return text_pairs(rows, model.tokenizer, **options)
 
 
+@dataclasses.dataclass(frozen=True)
+class FillMask:
+    """The pieces that are missing in texts."""
+
+    text_column: str = "text"
+
+    noun = "texts"
+    loss = "auto"
+    metric = "accuracy"
+    asked = '"your text with a [MASK]"'
+    use_pooler = False
+    recipes = ()
+
+    @classmethod
+    def of_file(cls, path, args):
+        """Returns the task with the column that the arguments name, or that the file has."""
+        if not _is_table(path):
+            return cls()
+        names = _columns(path, args)
+        text = args.text_column or (names[0] if len(names) == 1 else _first(_TEXTS, names))
+        _check_found(path, names, {"--text-column": text})
+        return cls(text)
+
+    def __str__(self):
+        return "pieces hidden in texts"
+
+    def read(self, path, labels=None):
+        """Reads examples."""
+        from keras_bert_lib.data import read_texts
+
+        paths = [path] if isinstance(path, str) else path
+        return read_texts([pathlib.Path(path) for path in paths], self.text_column)
+
+    def max_length(self, rows, tokenizer):
+        """The most tokens that are read of a text where the user does not say."""
+        return 128
+
+    def cut_texts(self, rows):
+        """Returns no texts: long ones are read in parts."""
+        return []
+
+    def make_model(self, encoder, tokenizer, rows, recipe):
+        """Returns a model."""
+        from keras_bert_lib.models import BertMaskedLM
+
+        return BertMaskedLM(encoder, tokenizer=tokenizer)
+
+    def batches(self, rows, model, recipe, **options):
+        """Returns the `tf.data.Dataset` for `fit`."""
+        from keras_bert_lib.data import masked_language_modeling
+
+        return masked_language_modeling(rows, model.tokenizer, **options)
+
+
 def read(task, path, labels=None):
     """Reads examples by a task, whose labels are `labels` where these are given.
 
@@ -516,6 +571,7 @@ TASKS = {
     "question-answering": QuestionAnswering,
     "multiple-choice": MultipleChoice,
     "sentence-embedding": SentenceEmbedding,
+    "fill-mask": FillMask,
 }
 
 
@@ -541,6 +597,7 @@ def of_model(model, path, args):
         models.BertQuestionAnswerer: QuestionAnswering,
         models.BertMultipleChoice: MultipleChoice,
         models.BertTextEmbedder: SentenceEmbedding,
+        models.BertMaskedLM: FillMask,
     }
     if type(model) not in by_model:
         raise ValueError(

@@ -8,7 +8,9 @@ from keras_bert_lib.data.glue import read_glue
 from keras_bert_lib.data.labelled_choices import LabelledChoices, read_labelled_choices
 from keras_bert_lib.data.labelled_texts import LabelledTexts, read_labelled_texts
 from keras_bert_lib.data.labelled_tokens import LabelledTokens, read_labelled_tokens
+from keras_bert_lib.data.masked_language_modeling import masked_language_modeling
 from keras_bert_lib.data.multiple_choice import multiple_choice
+from keras_bert_lib.data.plain_texts import Texts, read_texts
 from keras_bert_lib.data.pretraining_dataset import count_pretraining_examples, pretraining_dataset
 from keras_bert_lib.data.question_answering import question_answering
 from keras_bert_lib.data.questions import Questions, read_questions
@@ -24,9 +26,11 @@ __all__ = [
     "LabelledTokens",
     "Questions",
     "TextPairs",
+    "Texts",
     "build_token_cache",
     "build_token_cache_with_beam",
     "count_pretraining_examples",
+    "masked_language_modeling",
     "multiple_choice",
     "pretraining_dataset",
     "question_answering",
@@ -37,6 +41,7 @@ __all__ = [
     "read_labelled_tokens",
     "read_questions",
     "read_text_pairs",
+    "read_texts",
     "split",
     "split_document",
     "split_sentences",

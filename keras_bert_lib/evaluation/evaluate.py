@@ -7,9 +7,11 @@ from keras_bert_lib.evaluation.evaluation import Evaluation
 from keras_bert_lib.evaluation.word_labels import plain_tags, predict_word_labels
 from keras_bert_lib.models.bert_classifier import MULTI_LABEL, REGRESSION, SINGLE_LABEL
 from keras_bert_lib.models.entity_decoding import read_labels
+from keras_bert_lib.models.texts import batches_of_like_length
 
 _TOP = 5  # of answers, where there are more than so many classes
 _RECALLS = (1, 5, 10)
+_MASK_EVERY = 7  # about the share that is masked in training
 _MOST_SCORES = 1 << 24  # of questions and texts that are held at once
 
 
@@ -30,6 +32,9 @@ def evaluate(model, data, batch_size=32):
     - answers: F1 of words and exact match as the script of SQuAD 2.0 counts them, each also of the
       questions that have an answer and those that have none, where there are both;
     - choices: accuracy and expected calibration error;
+    - masked words: one piece in seven of each text is replaced by [MASK], the same ones each time;
+      the share that is found first, and among the first 5, and the perplexity of those pieces (e to
+      the power of the mean loss). What is longer than the model reads is left out;
     - embeddings: of pairs with scores the correlations of their cosines with the scores; of pairs
       without the mean reciprocal rank and the recall among the first 1, 5 and 10, where each first
       text looks for its second among all second texts.
@@ -37,8 +42,8 @@ def evaluate(model, data, batch_size=32):
     Args:
         model: model of a task, with a tokenizer.
         data: what a reader of `kbl.data` gives for the task: `LabelledTexts`, `LabelledTokens`,
-            `Questions`, `LabelledChoices` or `TextPairs`. Labels are matched by name, or where they
-            are numbers that are no names by place.
+            `Questions`, `LabelledChoices`, `TextPairs` or `Texts`. Labels are matched by name, or
+            where they are numbers that are no names by place.
         batch_size: int, texts (windows, where they are long) that are computed at once.
 
     Returns:
@@ -59,11 +64,6 @@ def evaluate(model, data, batch_size=32):
         ['accuracy', 'macro_f1', 'micro_f1']
     """
     task = tasks.task_of(model)
-    if task not in _TASKS:
-        raise ValueError(
-            f"A {type(model).__name__} has no metrics. Fine-tune it for a task. "
-            f"Received: {type(model).__name__}"
-        )
     fields, name, function = _TASKS[task]
     if not set(fields) <= set(getattr(data, "_fields", ())):
         raise ValueError(
@@ -269,6 +269,47 @@ def _ranks(vectors, first, second):
     return ranks
 
 
+def _masked_lm(model, data, batch_size):
+    tokenizer = model.tokenizer
+    max_length = min(tokenizer.max_length, model.config.max_position_embeddings)
+    special = list(tokenizer.special_token_ids)
+    right, found, losses, is_near = ([None] * len(data.texts) for _ in range(4))
+    for batch in batches_of_like_length([len(text) for text in data.texts], batch_size):
+        tokens = tokenizer([data.texts[i] for i in batch], max_length=max_length)
+        tokens = {name: np.array(x) for name, x in tokens.items()}  # [b, s]
+        ids = tokens["token_ids"]
+        is_piece = (tokens["padding_mask"] == 1) & ~np.isin(ids, special)
+        pieces = [np.flatnonzero(row) for row in is_piece]
+        # Another first one in each text, for all places are to be asked.
+        chosen = [
+            x[i % min(_MASK_EVERY, len(x) or 1) :: _MASK_EVERY] for i, x in zip(batch, pieces)
+        ]
+        positions = np.zeros([len(batch), max(1, *map(len, chosen))], "int32")  # [b, p]
+        for row, (i, places) in enumerate(zip(batch, chosen)):
+            positions[row, : len(places)] = places
+            right[i] = ids[row, places]
+            ids[row, places] = tokenizer.mask_token_id
+        logits = model.predict_on_batch(tokens | {"masked_positions": positions})  # [b, p, v]
+        for row, i in enumerate(batch):
+            scores = np.asarray(logits[row, : len(chosen[row])], "float64")  # [m, v]
+            of_right = np.take_along_axis(scores, right[i][:, None], axis=-1)  # [m, 1]
+            losses[i] = np.logaddexp.reduce(scores, axis=-1) - of_right[:, 0]
+            found[i] = scores.argmax(axis=-1)
+            is_near[i] = (scores > of_right).sum(axis=-1) < _TOP
+    if not sum(map(len, right)):
+        raise ValueError(f"No text has a piece to mask. Received: {len(right)} empty texts")
+    values = {
+        "accuracy": metrics.accuracy(np.concatenate(found), np.concatenate(right)),
+        f"top_{_TOP}_accuracy": float(np.concatenate(is_near).mean()),
+        "perplexity": float(np.exp(np.concatenate(losses).mean())),
+    }
+    named = [
+        [[tokenizer.id_to_token(int(i)) for i in row] for row in rows] for rows in (found, right)
+    ]
+    cases = dict(zip(("found", "right"), named))
+    return Evaluation(tasks.MASKED_LM, len(right), values, cases=cases)
+
+
 def _calibration(values, confidence, right):
     """Adds the calibration error to the metrics, and returns the bins it was counted by."""
     values["expected_calibration_error"] = metrics.expected_calibration_error(confidence, right)
@@ -318,4 +359,5 @@ _TASKS = {
     tasks.ANSWERS: (("questions", "contexts", "answers"), "Questions", _answers),
     tasks.CHOICE: (("texts", "choices", "label_ids"), "LabelledChoices", _choices),
     tasks.EMBEDDING: (("texts", "text_pairs", "scores"), "TextPairs", _embeddings),
+    tasks.MASKED_LM: (("texts",), "Texts", _masked_lm),
 }

@@ -208,6 +208,36 @@ def test_pairs_of_embeddings():
     assert same.metrics["mean_reciprocal_rank"] == 1
 
 
+def test_masked_pieces():
+    """The same masks by hand, a text at a time, filled in by `predict_text`."""
+    model = make_model("masked")
+    tokenizer = model.tokenizer
+    evaluation = evaluate(model, kbl.data.Texts(TEXTS), batch_size=4)
+    hits, near, losses = [], [], []
+    for i, text in enumerate(TEXTS):
+        ids = tokenizer([text])["token_ids"].numpy()[0]
+        pieces = [p for p, x in enumerate(ids) if x not in tokenizer.special_token_ids]
+        chosen = pieces[i % min(7, len(pieces) or 1) :: 7]
+        masked = ids.copy()
+        masked[chosen] = tokenizer.mask_token_id
+        logits = np.asarray(model({"token_ids": masked[None]}), "float64")[0, chosen]
+        right = ids[chosen]
+        assert evaluation.cases["right"][i] == [tokenizer.id_to_token(int(x)) for x in right]
+        losses += (np.log(np.exp(logits).sum(-1)) - logits[range(len(right)), right]).tolist()
+        order = np.argsort(-logits, axis=-1)
+        hits += (order[:, 0] == right).tolist()
+        near += [x in row[:5] for x, row in zip(right, order)]
+    assert len(hits) > len(TEXTS) / 2
+    assert evaluation.metrics == pytest.approx(
+        {
+            "accuracy": np.mean(hits),
+            "top_5_accuracy": np.mean(near),
+            "perplexity": np.exp(np.mean(losses)),
+        },
+        rel=1e-4,
+    )
+
+
 def test_bad_data():
     label, tagger = make_model("label"), make_model("tagger")
     with pytest.raises(ValueError, match="BertTokenClassifier is evaluated on `LabelledTokens`"):
@@ -220,8 +250,10 @@ def test_bad_data():
         evaluate(label, kbl.data.LabelledTexts([], None, np.zeros([0], int), ["joy"]))
     with pytest.raises(ValueError, match=r"whose labels are place, name. Received: person"):
         evaluate(tagger, LabelledTokens([["x"]], [["B-person"]], ["O", "B-person"]))
-    with pytest.raises(ValueError, match="BertMaskedLM has no metrics"):
-        evaluate(make_model("masked"), labelled([0] * len(TEXTS), ["joy"]))
+    with pytest.raises(ValueError, match="BertMaskedLM is evaluated on `Texts`"):
+        evaluate(make_model("masked"), kbl.data.LabelledTokens([["x"]], [["O"]], ["O"]))
+    with pytest.raises(ValueError, match="Received: 2 empty texts"):
+        evaluate(make_model("masked"), kbl.data.Texts(["", " "]))
 
 
 @pytest.fixture

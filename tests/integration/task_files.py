@@ -39,7 +39,8 @@ def words_with(rng, *words):
 def write_task(folder, task, count, seed=0):
     """Writes `count` examples of a task; returns the path as str.
 
-    The tasks are "label", "multi_label", "regression", "tagger", "answerer", "choice", "embedder".
+    The tasks are "label", "multi_label", "regression", "tagger", "answerer", "choice", "embedder",
+    "masked".
     """
     rng = random.Random(seed)
     rows = [_ROWS[task](rng) for _ in range(count)]
@@ -48,6 +49,9 @@ def write_task(folder, task, count, seed=0):
         path = path.with_suffix(".conll")
         sentences = ["".join(f"{word}\t{tag}\n" for word, tag in row) for row in rows]
         path.write_text("\n".join(sentences), "utf-8")
+    elif task == "masked":
+        path = path.with_suffix(".txt")
+        path.write_text("\n".join(rows), "utf-8")
     elif task == "answerer":
         path = path.with_suffix(".json")
         paragraphs = [
@@ -114,6 +118,12 @@ def _embedder(rng):
     return " ".join(words_with(rng, name)), " ".join(words_with(rng, name))
 
 
+def _masked(rng):
+    name = rng.choice(PEOPLE + PLACES)
+    # Who is somewhere, and where is someone: the first word tells what kind the last one is of.
+    return " ".join(["who" if name in PEOPLE else "where", "was", "it", "?", name])
+
+
 _ROWS = {
     "label": _label,
     "multi_label": _multi_label,
@@ -122,4 +132,5 @@ _ROWS = {
     "answerer": _answerer,
     "choice": _choice,
     "embedder": _embedder,
+    "masked": _masked,
 }

@@ -21,13 +21,16 @@ TASKS = {
     "answerer": tasks.QuestionAnswering(),
     "choice": tasks.MultipleChoice(),
     "embedder": tasks.SentenceEmbedding(),
+    "masked": tasks.FillMask(),
 }
 RECIPE = Recipe(epochs=3, learning_rate=5e-3, max_length=32, patience=0, pooling="mean")
-PLACES = ("answer", "label", "text", "start", "end", "index", "choice")
+PLACES = ("answer", "label", "text", "start", "end", "index", "choice", "token")
 
 
 def texts_of(rows):
     """The columns of texts that a model is asked."""
+    if isinstance(rows, kbl.data.Texts):
+        return ([f"{text.rsplit(' ', 1)[0]} [MASK]" for text in rows.texts],)
     if hasattr(rows, "questions"):
         return rows.questions, rows.contexts
     if hasattr(rows, "words"):
@@ -37,6 +40,8 @@ def texts_of(rows):
 
 def places_and_numbers(answer):
     """Splits an answer into what must be equal and the numbers that must be near."""
+    if isinstance(answer, list) and answer and isinstance(answer[0], list):  # of masks
+        answer = [{key: ranked[0][key] for key in ("token", "score")} for ranked in answer]
     if isinstance(answer, list) and answer and isinstance(answer[0], dict):
         parts = [places_and_numbers(part) for part in answer]
         return [part[0] for part in parts], np.concatenate([part[1] for part in parts])
