@@ -281,6 +281,21 @@ class BertTextEmbedder(TaskModel):
                 progress.update(start + len(batch))
         return embeddings
 
+    def predict_text(self, texts, batch_size=32):
+        """Embeds texts: `encode`, by the name that the models of all tasks have.
+
+        Args:
+            texts: list of str.
+            batch_size: int, number of texts that are computed at once.
+
+        Returns:
+            Float32 NumPy array `[len(texts), hidden]`.
+
+        Raises:
+            ValueError: as `encode`.
+        """
+        return self.encode(check_texts(texts, "texts"), batch_size)
+
     def _token_ids(self, texts):
         """Returns the ids of each text, special tokens included: a list of int32 [tokens]."""
         rows = []

@@ -63,6 +63,7 @@ class BertTextEmbedderTest(parameterized.TestCase):
         alone = embedder.encode(TEXTS[1])
         self.assertEqual(alone.shape, (16,))
         np.testing.assert_allclose(alone, embeddings[1], atol=1e-6)
+        np.testing.assert_array_equal(embedder.predict_text(TEXTS, batch_size=2), embeddings)
         self.assertEqual((embeddings.shape, embeddings.dtype), ((5, 16), np.float32))
         for text, embedding in zip(TEXTS, embeddings):
             alone = np.asarray(embedder(embedder.tokenizer([text])))[0]
