@@ -73,11 +73,16 @@ def run(args):
         )
     info = build(args.corpus, tokenizer, args.output, **options)
     print(
-        f"Wrote {args.output}: {info['pieces']:,} pieces of {info['documents']:,} documents in "
-        f"{args.shards} shards, {megabytes(args.output)}."
+        f"Wrote {args.output}: {_counted(info['pieces'], 'piece')} of "
+        f"{_counted(info['documents'], 'document')} in {_counted(args.shards, 'shard')}, "
+        f"{megabytes(args.output)}."
     )
     cased = " --cased" if args.cased else ""
     next_step(
         f"keras-bert pretrain --corpus {shlex.quote(args.output)} --vocab {args.vocab}{cased}"
         " --held-out held-out.txt --output my-bert"
     )
+
+
+def _counted(number, noun):
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

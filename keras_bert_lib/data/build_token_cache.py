@@ -7,8 +7,10 @@ import glob
 import itertools
 import json
 import multiprocessing
+import multiprocessing.connection
 import os
 import shutil
+import threading
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
@@ -22,9 +24,11 @@ from keras_bert_lib.data.token_cache import (
     FORMAT,
     INFO_FILE,
     count_block,
+    decode_block,
     describe_tokenizer,
     encode_block,
     partial_directory,
+    plain_reason,
     read_info,
 )
 from keras_bert_lib.data.tokenized_documents import tokenize_batch
@@ -33,6 +37,9 @@ from keras_bert_lib.data.tokenized_documents import tokenize_batch
 _BLOCK_CHARACTERS = 65_536
 # Blocks of a segment: what is lost, at most, when a build is killed.
 _SEGMENT_BLOCKS = 512
+# Records a shard gets at least, where there are documents enough: by fewer, shards would be empty
+# or of very different sizes.
+_LEAST_RECORDS = 4
 _SETTINGS_FILE = "settings.json"
 
 
@@ -61,7 +68,8 @@ def build_token_cache(
             iterable of documents, each a list of str, its sentences.
         tokenizer: `BertTokenizer`. The cache can be read with its like only.
         directory: the directory to write; it must not exist, or be empty.
-        num_shards: files to write; as many as the workers of a training, at least.
+        num_shards: files to write; as many as the workers of a training, at least. None is empty
+            where there are as many documents.
         num_workers: processes that tokenize. With more than one, a program must be guarded by
             `if __name__ == "__main__":`, for they import it.
         text_column: the key of the text in JSONL files, and the column in Parquet files.
@@ -99,7 +107,7 @@ def build_token_cache(
     if not os.path.exists(os.path.join(partial, INFO_FILE)):
         try:
             _write_segments(raw_documents, tokenizer, partial, num_workers)
-            _write_shards(partial, settings)
+            _write_shards(partial, settings, tokenizer)
         except ChildProcessError:
             raise
         except (OSError, tf.errors.OpError) as error:
@@ -220,15 +228,32 @@ def _write_segments(raw_documents, tokenizer, partial, num_workers):
         logging.info("Tokenized %s pieces more: segment %s.", f"{totals[2]:,}", number)
 
 
-def _write_shards(partial, settings):
+def _write_shards(partial, settings, tokenizer):
     """Deals the records of all segments out to the shards."""
+
+    def read():
+        segments = tf.data.TFRecordDataset(_segments(partial), buffer_size=2**20)
+        return segments.as_numpy_iterator()
+
     count = settings["num_shards"]
     names = [f"tokens-{number:05}-of-{count:05}.tfrecord" for number in range(count)]
-    records = tf.data.TFRecordDataset(_segments(partial), buffer_size=2**20).as_numpy_iterator()
+    least = _LEAST_RECORDS * count
+    records = read()
+    documents = [int(count_block(record)[0]) for record in itertools.islice(read(), least)]
+    if len(documents) < least:
+        size = max(1, sum(documents) // least)
+        records = _smaller_records(records, size, tokenizer.vocabulary_size)
     totals = _write_records([os.path.join(partial, name) for name in names], records)
     if not totals[0]:
         raise ValueError("There is no text to tokenize. Received: 0 pieces")
     write_info(partial, settings, totals, names)
+
+
+def _smaller_records(records, size, vocabulary_size):
+    """Yields the documents of records anew, `size` to a record."""
+    documents = itertools.chain.from_iterable(map(decode_block, records))
+    while block := list(itertools.islice(documents, size)):
+        yield encode_block(block, vocabulary_size)
 
 
 def _segments(partial):
@@ -239,14 +264,27 @@ def _segments(partial):
 def _write_records(paths, records):
     """Writes records to files in turn, each whole or not at all; returns their `count_block`."""
     totals = np.zeros(3, np.int64)
-    with contextlib.ExitStack() as stack:
-        writers = [stack.enter_context(tf.io.TFRecordWriter(f"{path}.tmp")) for path in paths]
+    with _moved_into_place(paths) as temporary, contextlib.ExitStack() as stack:
+        writers = [stack.enter_context(tf.io.TFRecordWriter(path)) for path in temporary]
         for number, record in enumerate(records):
             writers[number % len(writers)].write(record)
             totals += count_block(record)
-    for path in paths:
-        os.replace(f"{path}.tmp", path)
     return totals
+
+
+@contextlib.contextmanager
+def _moved_into_place(paths):
+    """Gives temporary names to write under; what stands there gets the names of `paths`."""
+    temporary = [f"{path}.tmp" for path in paths]
+    try:
+        yield temporary
+        for written, path in zip(temporary, paths):
+            os.replace(written, path)
+    finally:
+        # Where the disk is full, what is half-written would keep it so.
+        for path in temporary:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(path)
 
 
 def _tokenized(blocks, tokenizer, num_workers):
@@ -282,10 +320,18 @@ _worker_tokenizer = None
 
 def _start_worker(tokenizer_class, config):
     global _worker_tokenizer
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    tf.config.set_visible_devices([], "GPU")  # or each would take its memory
     # A process for each core: more threads would only be in each other's way.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     _worker_tokenizer = tokenizer_class.from_config(config)
+
+
+def _end_with_parent():
+    """Ends this process when its parent is gone: one that was killed cannot tell it to end."""
+    multiprocessing.connection.wait([multiprocessing.parent_process().sentinel])
+    os._exit(1)
 
 
 def _tokenize_in_worker(block):
@@ -293,13 +339,12 @@ def _tokenize_in_worker(block):
 
 
 def _write_json(value, path):
-    with tf.io.gfile.GFile(f"{path}.tmp", "w") as file:
+    with _moved_into_place([path]) as (temporary,), open(temporary, "w", encoding="utf-8") as file:
         file.write(json.dumps(value, indent=2) + "\n")
-    tf.io.gfile.rename(f"{path}.tmp", path, overwrite=True)
 
 
 def _disk_error(error, partial):
-    message = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    message = getattr(error, "strerror", None) or plain_reason(error)
     is_full = getattr(error, "errno", None) == errno.ENOSPC or "No space left" in message
     return OSError(
         errno.ENOSPC if is_full else errno.EIO,

@@ -1,5 +1,6 @@
 """Raw text files to documents: lists of sentences, streamed."""
 
+import functools
 import itertools
 from typing import NamedTuple
 
@@ -104,7 +105,13 @@ def _read_files(files, text_column, on_corrupt):
         except ValueError as error:
             if on_corrupt == "raise":
                 raise
-            logging.warning("Skipped the rest of %s: %s", path, error)
+            warn_once(f"Skipped the rest of {path}: {error}")
+
+
+@functools.cache
+def warn_once(message):
+    """Logs what is skipped; each message once in a process, and not in every epoch."""
+    logging.warning("%s", message)
 
 
 def _read_documents(files, raw_documents):

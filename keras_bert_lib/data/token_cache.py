@@ -10,11 +10,12 @@ import hashlib
 import inspect
 import json
 import os
+import re
 
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
+from keras_bert_lib.data.documents import warn_once
 from keras_bert_lib.data.tokenized_documents import TokenizedDocument
 
 INFO_FILE = "cache.json"
@@ -159,7 +160,9 @@ def read_shards(shards, on_corrupt, rng=None):
 
     Args:
         shards: list of (path, bytes).
-        on_corrupt: "raise", or "skip" to log which shard is corrupt, and go on without the rest.
+        on_corrupt: "raise", or "skip" to log, once a process, which shard is corrupt and what is
+            wrong with it. From the first record on that is corrupt, all documents of that shard
+            are left out, whole ones too; a shard of another size than it had is left out whole.
         rng: `np.random.Generator`; without it, the order is that of the list.
 
     Yields:
@@ -183,18 +186,31 @@ def read_shards(shards, on_corrupt, rng=None):
             yield from decode_block(block)
 
 
+def plain_reason(error):
+    """What an error says, without TensorFlow's names for the parts of its graphs."""
+    message = getattr(error, "message", None) or str(error)
+    return re.sub(r"\{\{function_node.*?\}\}\s*|\s*\[(\[|Op:).*", "", message, flags=re.DOTALL)
+
+
 def _blocks(path, size, on_corrupt):
     """Yields the records of a shard."""
+    documents = 0
     try:
         found = tf.io.gfile.stat(path).length
         if found != size:
             raise ValueError(f"it has {found:,} bytes, and had {size:,}")
-        yield from tf.data.TFRecordDataset(path, buffer_size=2**20).as_numpy_iterator()
+        for record in tf.data.TFRecordDataset(path, buffer_size=2**20).as_numpy_iterator():
+            yield record
+            documents += int(count_block(record)[0])
     except (ValueError, tf.errors.OpError) as error:
-        error = str(getattr(error, "message", error)).split(" [Op:")[0]
-        message = f"The shard {path} of the token cache is corrupt: {error}"
+        reason = plain_reason(error)
         if on_corrupt == "raise":
             raise ValueError(
-                f'{message}. Build the cache again, or skip it by `on_corrupt="skip"`.'
+                f"The shard {path} of the token cache is corrupt. Build the cache again, or give "
+                '`on_corrupt="skip"` to leave out what is corrupt and all that comes after it in '
+                f"the shard. Received: {reason}"
             ) from None
-        logging.warning("%s. Skipped the rest of it.", message)
+        warn_once(
+            f"The shard {path} of the token cache is corrupt. All that stands in it after the "
+            f"first {documents:,} of its documents is left out. Received: {reason}"
+        )

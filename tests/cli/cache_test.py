@@ -39,3 +39,10 @@ def test_bad_input_gives_one_line(run_command, corpus, vocab_file, tmp_path):
         assert not output.exists()
     argv = ["--corpus", cut, corpus, "--vocab", vocab_file, "--output", output]
     assert run_command("cache", *argv, "--on-corrupt", "skip")[0] == 0
+
+
+def test_one_document_is_no_documents(run_command, vocab_file, tmp_path):
+    (tmp_path / "one.txt").write_text("the cat sat .")
+    flags = ["--vocab", vocab_file, "--output", tmp_path / "cache", "--shards", "1"]
+    _, out, _ = run_command("cache", "--corpus", tmp_path / "one.txt", *flags)
+    assert "4 pieces of 1 document in 1 shard," in out

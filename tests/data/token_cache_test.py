@@ -4,6 +4,7 @@ import itertools
 import json
 import os
 import re
+import select
 import signal
 import subprocess
 import sys
@@ -27,6 +28,9 @@ TOKENIZER = kbl.BertTokenizer(VOCABULARY)
 
 # The function of the same name hides the module.
 BUILD = "keras_bert_lib.data.build_token_cache"
+
+
+needs_full_disk = pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
 
 
 def make_text(documents, seed=0):
@@ -160,16 +164,43 @@ def test_each_worker_reads_its_own_shards(corpus, tmp_path, small_blocks):
         pieces(num_workers=6, worker_index=0)
 
 
-def test_an_empty_shard(tmp_path):
-    """A corpus of one block fills one shard; the others are empty, and no error."""
+@pytest.mark.parametrize("documents", [4, 12, 100])
+def test_small_corpora_fill_all_shards(tmp_path, documents, monkeypatch):
+    """A corpus of one block, whose documents are dealt out all the same."""
+    source = [["kalo mi .", f"{word} ."] * 9 for word in (WORDS * 2)[:documents]]
     directory = tmp_path / "cache"
-    build_token_cache([["kalo mi ."] * 9] * 5, TOKENIZER, directory, num_shards=3)
-    assert sorted(s["bytes"] for s in read_info(directory)["shards"])[:2] == [0, 0]
+    info = build_token_cache(source, TOKENIZER, directory, num_shards=4)
+    assert len(cached(directory)) == info["documents"] == documents
+    sizes = [shard["bytes"] for shard in info["shards"]]
+    assert 0 < max(sizes) <= 1.5 * min(sizes)
+    assert all(
+        stream(directory, num_workers=4, worker_index=i, objective="none", drop_remainder=False)
+        for i in range(4)
+    )
+
+    # A build that was stopped before its shards were whole comes to the same.
+    def stop(*arguments):
+        raise KeyboardInterrupt
+
+    again = tmp_path / "again"
+    with monkeypatch.context() as patch:
+        patch.setattr(sys.modules[BUILD], "write_info", stop)
+        with pytest.raises(KeyboardInterrupt):
+            build_token_cache(source, TOKENIZER, again, num_shards=4)
+    build_token_cache(source, TOKENIZER, again, num_shards=4)
+    assert contents(again) == contents(directory)
+
+
+def test_an_empty_shard(tmp_path):
+    """Where there are fewer documents than shards, some are empty, and that is no error."""
+    directory = tmp_path / "cache"
+    build_token_cache([["kalo mi ."] * 9] * 5, TOKENIZER, directory, num_shards=6)
+    assert min(s["bytes"] for s in read_info(directory)["shards"]) == 0
     assert len(cached(directory)) == 5
     assert stream(directory)
     # A worker with nothing to read is told so.
-    with pytest.raises(ValueError, match=r"two documents at least.*Received: 0 documents"):
-        stream(directory, num_workers=3, worker_index=2)
+    with pytest.raises(ValueError, match=r"Received: 0 documents"):
+        stream(directory, num_workers=6, worker_index=5)
 
 
 def test_one_document(tmp_path):
@@ -205,6 +236,7 @@ def test_another_tokenizer(corpus, tmp_path):
 
 
 def test_corrupt_shards(corpus, tmp_path, small_blocks, caplog):
+    caplog.set_level("WARNING")
     directory = tmp_path / "cache"
     build_token_cache(corpus, TOKENIZER, directory, num_shards=4)
     whole = cached(directory)
@@ -215,34 +247,36 @@ def test_corrupt_shards(corpus, tmp_path, small_blocks, caplog):
     names[1].write_bytes(names[1].read_bytes()[:-30])
     names[2].unlink()
     for name, what in [
-        (names[0], "corrupted record"),
-        (names[1], "bytes, and had"),
-        (names[2], ""),
+        (names[0], r"corrupted record at \d+"),
+        (names[1], "it has .* bytes, and had .*"),
+        (names[2], r".*\.tfrecord; No such file or directory"),
     ]:
         shard = next(s for s in read_info(directory)["shards"] if s["name"] == name.name)
-        with pytest.raises(ValueError, match=f"shard {re.escape(str(name))} .*corrupt: .*{what}"):
+        message = f"shard {re.escape(str(name))} .*is corrupt.*after it.*Received: {what}$"
+        with pytest.raises(ValueError, match=message):
             list(read_shards([(str(name), shard["bytes"])], "raise"))
     with pytest.raises((ValueError, tf.errors.InvalidArgumentError), match=r"is corrupt"):
         stream(directory)
     caplog.clear()
-    with caplog.at_level("WARNING"):
-        rest = cached(directory, on_corrupt="skip")
-    logged = " ".join(record.getMessage() for record in caplog.records)
-    assert [str(name) in logged for name in names] == [True, True, True, False]
+    rest = cached(directory, on_corrupt="skip")
     assert 0 < len(rest) < len(whole)
     assert all(document in whole for document in rest)
     assert stream(directory, on_corrupt="skip")
+    # Each shard is named once, whatever the epochs.
+    logged = [record.getMessage() for record in caplog.records]
+    assert [sum(str(name) in message for message in logged) for name in names] == [1, 1, 1, 0]
+    assert any(re.search(r"first [1-9]\d* of its .*Received: corrupted record", m) for m in logged)
+    assert sum("after the first 0 of its documents is left out" in m for m in logged) == 2
     (directory / "cache.json").write_text("{")
     with pytest.raises(ValueError, match=r"cache\.json is not what a token cache has"):
         stream(directory)
 
 
+@needs_full_disk
 def test_full_disk(corpus, tmp_path, small_blocks, monkeypatch):
     """The third segment cannot be written: no cache stands there, and the next call goes on."""
     directory, module = tmp_path / "cache", sys.modules[BUILD]
     build_token_cache(corpus, TOKENIZER, tmp_path / "expected", num_shards=2)
-    if not os.path.exists("/dev/full"):
-        pytest.skip("needs /dev/full")
     partial = tmp_path / "cache.partial"
     partial.mkdir()
     start_build = module.start_build
@@ -257,6 +291,8 @@ def test_full_disk(corpus, tmp_path, small_blocks, monkeypatch):
         build_token_cache(corpus, TOKENIZER, directory, num_shards=2)
     assert error.value.errno == 28
     assert not directory.exists()
+    # What was half-written does not keep the disk full.
+    assert sorted(os.listdir(partial)) == ["segment-00000", "segment-00001", "settings.json"]
     with pytest.raises(ValueError, match=r"cache is not finished. Run what builds it again"):
         stream(directory)
     monkeypatch.setattr(module, "start_build", start_build)
@@ -274,6 +310,23 @@ def test_full_disk(corpus, tmp_path, small_blocks, monkeypatch):
     assert contents(directory) == contents(tmp_path / "expected")
     blocks = len(list(module.raw_blocks(kbl.data.read_documents(corpus))))
     assert 0 < len(tokenized) <= blocks - 10  # but for the two segments that were written
+
+
+@needs_full_disk
+@pytest.mark.parametrize("name", ["tokens-00001-of-00002.tfrecord", "cache.json"])
+def test_full_disk_at_the_end(corpus, tmp_path, name, monkeypatch):
+    partial, module = tmp_path / "cache.partial", sys.modules[BUILD]
+    write_shards = module._write_shards
+
+    def write(*arguments):
+        (partial / f"{name}.tmp").symlink_to("/dev/full")
+        write_shards(*arguments)
+
+    monkeypatch.setattr(module, "_write_shards", write)
+    with pytest.raises(OSError, match=r"No space left"):
+        build_token_cache(corpus, TOKENIZER, tmp_path / "cache", num_shards=2)
+    assert (partial / "segment-00000").exists()
+    assert not list(partial.glob("*.tmp"))
 
 
 PROGRAM = """
@@ -313,6 +366,41 @@ def test_killed_at_any_moment(tmp_path, small_blocks):
         build_token_cache(source, TOKENIZER, directory, num_shards=3)
     assert kills
     assert contents(directory) == contents(tmp_path / "expected")
+
+
+# The documents come to an end for a while, when both workers wait for more.
+WAITING = """
+import multiprocessing, time
+import keras_bert_lib as kbl
+
+def documents():
+    for number in range(20):
+        yield ["kalo " * 20_000]
+    print(*[process.pid for process in multiprocessing.active_children()], flush=True)
+    time.sleep(600)
+
+tokenizer = kbl.BertTokenizer({vocabulary!r})
+kbl.data.build_token_cache(documents(), tokenizer, {directory!r}, num_workers=2)
+"""
+
+
+@pytest.mark.slow
+def test_killed_with_workers(tmp_path):
+    program = WAITING.format(vocabulary=VOCABULARY, directory=str(tmp_path / "cache"))
+    # The workers have standard output, too: it ends when they have.
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        workers = [int(pid) for pid in process.stdout.readline().split()]
+        assert len(workers) == 2
+        process.kill()
+        is_over, _, _ = select.select([process.stdout], [], [], 60)
+        if not is_over:
+            for pid in workers:
+                os.kill(pid, signal.SIGKILL)
+        assert is_over
 
 
 def test_unusable_arguments(corpus, tmp_path):
