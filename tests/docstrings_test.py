@@ -17,7 +17,12 @@ import keras_bert_lib as kbl
 PACKAGES = (kbl.text, kbl.layers, kbl.models, kbl.data, kbl.training, kbl.export)
 PACKAGES += (kbl.models.surgery, kbl.evaluation, kbl.evaluation.metrics)
 # Made by functions, not by users.
-RESULTS = (kbl.data.LabelledTexts, kbl.data.Texts, kbl.export.Verification, kbl.export.VerificationError)
+RESULTS = (
+    kbl.data.LabelledTexts,
+    kbl.data.Texts,
+    kbl.export.Verification,
+    kbl.export.VerificationError,
+)
 RESULTS += (kbl.data.LabelledTokens, kbl.data.LabelledChoices, kbl.data.Questions)
 RESULTS += (kbl.data.TextPairs,)
 RESULTS += (kbl.evaluation.Evaluation,)

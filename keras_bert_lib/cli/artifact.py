@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import re
 
 TITLES = {
     "keras": "a Keras file",
@@ -61,6 +62,21 @@ def kind_of(path):
     if head.startswith(b"PK") and path.endswith(".keras"):
         return "keras", path
     raise ValueError(f"{path} is neither a .tflite nor a .keras file. Give one, or a directory.")
+
+
+def is_hub_name(path):
+    """Whether this is the name of a model on the Hugging Face hub, and nothing is at such a path.
+
+    Names without an owner are taken for none: they may as well be of a missing directory.
+    """
+    is_name = re.fullmatch(r"(hf://)?[\w-][\w.-]*/[\w-][\w.-]*", path)
+    is_there = os.path.exists(path) or os.path.exists(f"{path}.index")
+    return bool(is_name) and not is_there and not path.endswith((".tflite", ".keras"))
+
+
+def kind_of_model(path):
+    """Returns what `kind_of` does, also for the name of a model on the hub."""
+    return ("model", path.removeprefix("hf://")) if is_hub_name(path) else kind_of(path)
 
 
 def title_of(kind, path):

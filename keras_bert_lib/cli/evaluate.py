@@ -20,8 +20,14 @@ IF_INTERRUPTED = "Nothing was written; run the same command to start again."
 
 def add_arguments(parser):
     """Adds the command's arguments to its parser."""
-    parser.add_argument("model", help="a fine-tuned model's directory, or a .keras file")
+    parser.add_argument(
+        "model",
+        help="a fine-tuned model's directory, its name on the Hugging Face hub, or a .keras file",
+    )
     parser.add_argument("file", nargs="+", help="examples: .csv, .tsv, .jsonl, .json, ...")
+    parser.add_argument(
+        "--task", choices=tuple(tasks.TASKS), help="what the model is for; it knows that itself"
+    )
     tasks.add_column_arguments(parser)
     parser.add_argument("--batch-size", type=positive_int, default=32, help="texts in one step")
     parser.add_argument("--json", metavar="FILE", help="write all numbers, and each answer, here")
@@ -36,7 +42,7 @@ def run(args):
     """Prints the table, and writes what is asked for."""
     for path in args.file:
         check_readable(path, "FILE")
-    kind, path = artifact.kind_of(args.model)
+    kind, path = artifact.kind_of_model(args.model)
     if kind in ("saved_model", "tflite"):
         raise ValueError(
             f"{path} is {artifact.TITLES[kind]}. Give the model that it was made from; `keras-bert "
@@ -47,6 +53,7 @@ def run(args):
 
     with native_logs.hidden(), artifact.reading(path):
         model = artifact.load_model(path) if kind == "model" else artifact.load_keras(path)
+    tasks.check_asked(args, path, tasks.name_of(model))
     task = tasks.of_model(model, args.file[0], args)
     rows = tasks.read(task, args.file, labels=getattr(model, "labels", None))
     evaluation = evaluate(model, rows, batch_size=args.batch_size)

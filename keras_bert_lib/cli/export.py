@@ -8,9 +8,10 @@ taggers, question answerers, embedders and the rest.
 import os
 import sys
 
-from keras_bert_lib.cli import artifact, native_logs, task_rows
+from keras_bert_lib.cli import artifact, native_logs, task_rows, tasks
 from keras_bert_lib.cli.arguments import (
     check_output,
+    check_readable,
     megabytes,
     next_step,
     positive_int,
@@ -27,9 +28,11 @@ examples:
 A SavedModel is written as the next version in --output, "1" at first, which is what TensorFlow
 Serving watches; an --output that ends in a number is the version itself.
 
-Right answers for --verify: a label; several parted by "|", or a list in .jsonl; a number; for
-entities a list of {"start", "end", "label"} in .jsonl; an answer; the index of a choice. Exit code
-1 says that the file was written, and that it lost more than --max-metric-drop.
+--verify, --calibration and --warmup take the files of `keras-bert finetune`, whose right answers
+may be missing, and .txt with a text a line. Entities may also be a list of {"start", "end",
+"label"} beside a text in .jsonl. In texts for filling masks one piece in seven is masked, unless
+they have a [MASK]; what was there may stand in a column `label`.
+Exit code 1 says that the file was written, and that it lost more than --max-metric-drop.
 """
 IF_INTERRUPTED = "Files are written whole or not at all; run the same command again."
 
@@ -41,7 +44,10 @@ _METADATA = ("name", "description", "author", "license")
 def add_arguments(parser):
     """Adds the command's arguments to its parser."""
     parser.add_argument(
-        "--model", required=True, metavar="DIR", help="a fine-tuned model's directory"
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="a fine-tuned model's directory, or its name on the Hugging Face hub",
     )
     parser.add_argument(
         "--output", required=True, metavar="PATH", help="the file or directory to write"
@@ -60,7 +66,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--calibration",
         metavar="FILE",
-        help="texts as the model will see them, 100 or more (.txt, .csv, .tsv, .jsonl); needed by "
+        help="texts as the model will see them, 100 or more (.txt, .csv, .conll, ...); needed by "
         f"{', '.join(CALIBRATED)}",
     )
     parser.add_argument(
@@ -129,7 +135,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--verify",
         metavar="FILE",
-        help="compare the file with the model on these texts (.csv, .tsv, .jsonl, .txt)",
+        help="compare the file with the model on these texts: .txt, or what `evaluate` takes",
     )
     parser.add_argument(
         "--max-metric-drop",
@@ -144,7 +150,7 @@ def add_arguments(parser):
     parser.add_argument(
         "--report", metavar="PREFIX", help="write the comparison to PREFIX.json and PREFIX.html"
     )
-    task_rows.add_column_arguments(parser)
+    tasks.add_column_arguments(parser)
     parser.add_argument("--overwrite", action="store_true", help="replace the output")
 
 
@@ -158,26 +164,23 @@ def run(args):
     _check(args, file_format)
     native_logs.start_tensorflow()
     with native_logs.hidden():
-        from keras_bert_lib import export
+        from keras_bert_lib import export, models
         from keras_bert_lib.export import mediapipe, report_page
 
         if args.report:
             report_page.check_matplotlib()
-        calibration = warmup = verified = None
-        if args.calibration:
-            calibration = task_rows.read_rows(args.calibration, args, "--calibration", False)
-        if args.warmup:
-            warmup = task_rows.read_rows(args.warmup, args, "--warmup", False)
-        if args.verify:
-            verified = task_rows.read_rows(args.verify, args, "--verify")
         model = artifact.load_model(args.model)
-        if verified:
-            verified = task_rows.fitted(verified, model, args.pairs)
+    calibration = _rows(args.calibration, "--calibration", model, args, with_labels=False)
+    warmup = _rows(args.warmup, "--warmup", model, args, with_labels=False)
+    verified = _rows(args.verify, "--verify", model, args)
+    if verified and isinstance(model, models.BertMaskedLM):
+        verified = task_rows.masked(verified, model)
+    with native_logs.hidden():
         if file_format == "tflite":
             written = args.output
-            export.tflite(model, written, **_tflite_options(args, model, calibration))
+            export.tflite(model, written, **_tflite_options(args, calibration))
         else:
-            options = _saved_model_options(args, model, warmup)
+            options = _saved_model_options(args, warmup)
             written = str(export.saved_model(model, args.output, **options))
     print(f"Wrote {written}: {megabytes(written)}.")
     is_for_mediapipe = file_format == "tflite" and args.interface == "mediapipe"
@@ -202,7 +205,7 @@ def _check(args, file_format):
         check_output(args.output, args.overwrite)
     elif args.version is not None:
         check_output(os.path.join(args.output, str(args.version)), args.overwrite)
-    if not os.path.isdir(args.model):
+    if not os.path.isdir(args.model) and not artifact.is_hub_name(args.model):
         raise FileNotFoundError(
             f"There is no model directory {args.model}. Make one with `keras-bert finetune`."
         )
@@ -215,6 +218,9 @@ def _check(args, file_format):
     if file_format == "tflite" and given:
         flag = f"--{given[0].replace('_', '-')}"
         raise ValueError(f"{flag} is for a SavedModel: leave it out, or add --format saved_model.")
+    for flag in ("calibration", "warmup", "verify"):
+        if getattr(args, flag):
+            check_readable(getattr(args, flag), f"--{flag}")
     _threshold(args)
     if args.verify and (args.top_k or args.threshold):
         raise ValueError(
@@ -228,12 +234,23 @@ def _check(args, file_format):
         raise ValueError("--report is of a comparison: give --verify FILE, too.")
 
 
-def _sample_texts(rows, args, model):
-    """Texts of a file as `calibration_texts` and `warmup_texts` take them, or None."""
-    if rows is None:
+def _rows(path, flag, model, args, with_labels=True):
+    """The rows of a file in the form that the model wants, or None where no file is given."""
+    if path is None:
         return None
-    rows = task_rows.fitted(rows, model, args.pairs)
-    return rows.texts if rows.text_pairs is None else list(zip(rows.texts, rows.text_pairs))
+    if path.removesuffix(".gz").lower().endswith(".txt"):
+        task = tasks.TASKS[tasks.name_of(model)]()
+    else:
+        task = tasks.of_model(model, path, args, needs_labels=False)
+    rows = task_rows.read_rows(path, task, flag, with_labels)
+    return task_rows.fitted(rows, model, args.pairs)
+
+
+def _sample_texts(rows):
+    """Texts of a file as `calibration_texts` and `warmup_texts` take them, or None."""
+    if rows is None or rows.text_pairs is None:
+        return rows and rows.texts
+    return list(zip(rows.texts, rows.text_pairs))
 
 
 def _threshold(args):
@@ -253,7 +270,7 @@ def _threshold(args):
     return numbers.get("", numbers)
 
 
-def _saved_model_options(args, model, warmup):
+def _saved_model_options(args, warmup):
     """The arguments of `export.saved_model`."""
     return {
         "version": args.version,
@@ -263,12 +280,12 @@ def _saved_model_options(args, model, warmup):
         "threshold": _threshold(args),
         "lengths": args.lengths,
         "weights": args.weights or "float32",
-        "warmup_texts": _sample_texts(warmup, args, model),
+        "warmup_texts": _sample_texts(warmup),
         "overwrite": args.overwrite,
     }
 
 
-def _tflite_options(args, model, calibration):
+def _tflite_options(args, calibration):
     """The arguments of `export.tflite`."""
     max_length = args.max_length
     if max_length is not None and len(max_length) == 1:
@@ -281,7 +298,7 @@ def _tflite_options(args, model, calibration):
         "max_length": max_length,
         "pairs": args.pairs,
         "choices": args.choices,
-        "calibration_texts": _sample_texts(calibration, args, model),
+        "calibration_texts": _sample_texts(calibration),
         "metadata": {name: value for name, value in given.items() if value is not None},
         "error_report": args.error_report,
         "overwrite": args.overwrite,

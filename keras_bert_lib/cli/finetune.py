@@ -7,6 +7,7 @@ best is kept.
 """
 
 import dataclasses
+import itertools
 import json
 import math
 import os
@@ -49,6 +50,8 @@ _EXAMPLES_IN_ALL, _MOST_EPOCHS = 9000, 20
 # 2025, "LoRA Without Regret").
 _LORA_FACTOR = 10
 _LEARNED_NOTHING = "Try a lower --learning-rate, more --epochs, or more examples."
+# The loss is looked at after so many steps at most: a GPU is waited for then.
+_LOOK_EVERY = 10
 _SHORTEST = 5  # tokens of two texts: [CLS], a piece, [SEP], a piece, [SEP]
 # Arguments that may change between an interrupted training and the one that goes on with it.
 _NOT_SETTINGS = {"command", "command_parser", "module", "output", "overwrite", "strategy"}
@@ -76,6 +79,10 @@ class Recipe:
     strategy: str = "auto"
     pooling: str | None = None
     normalize: bool = True  # of no flag: as the pretrained model has it
+
+
+class DivergedError(ValueError):
+    """A training whose numbers are no numbers any more: nothing of it is of use."""
 
 
 def add_arguments(parser):
@@ -257,11 +264,17 @@ def run(args):
     if args.validation:
         held_out = tasks.read(task, args.validation, labels=getattr(train, "labels", None))
     elif args.hold_out:
-        train, held_out = data.split(train, args.hold_out, seed=args.seed)
+        try:
+            train, held_out = data.split(train, args.hold_out, seed=args.seed)
+        except ValueError as error:
+            raise ValueError(
+                f"Nothing of {args.train} can be held out. Give --validation, or measure on "
+                f"nothing with --hold-out 0. {error}"
+            ) from None
     count = len(held_out[0]) if held_out else 0
     print(f"{len(train[0]):,} {task.noun} to train on, {count:,} to measure on.")
     if getattr(train, "labels", None):
-        print(f"Labels: {shortened(train.labels)}")
+        print(f"Labels: {shortened(train.labels)}{or_numbers(task, args, train.labels)}")
 
     # How to learn it.
     names = [field.name for field in dataclasses.fields(Recipe)]
@@ -296,15 +309,20 @@ def run(args):
             interrupted.write_json({task.metric: found}, f"{path}.json")
         return {task.metric: found}
 
-    guessing = {}
-    if held_out and task.metric == "accuracy" and getattr(train, "labels", None):
-        guessing["accuracy"] = tasks.majority_accuracy(train, held_out)
-    repeats = training.repeat(
-        train_once, range(args.seed, args.seed + args.seeds), majority=guessing
-    )
+    guessed = {task.metric: of_guessing(task, train, held_out)} if held_out else {}
+    try:
+        repeats = training.repeat(
+            train_once, range(args.seed, args.seed + args.seeds), majority=guessed
+        )
+    except ValueError as error:
+        # What diverged would again, and what has not begun has nothing to go on with.
+        is_of_use = interrupted.has_state(folder) and not isinstance(error, DivergedError)
+        if is_first and not is_of_use:
+            interrupted.discard(args.output)
+        raise
     if not is_first:
         return
-    best = max(range(args.seeds), key=lambda i: repeats.results[i][task.metric])
+    best = best_of([result[task.metric] for result in repeats.results])
     record = {
         "data": os.path.basename(args.train),
         "rows": len(train[0]),
@@ -313,9 +331,13 @@ def run(args):
         "learning rate": recipe.learning_rate,
         "seed": repeats.seeds[best],
     }
+    is_same = args.validation and os.path.samefile(args.train, args.validation)
+    value = repeats.results[best][task.metric]
     if held_out:
-        record["held-out rows"] = count
-        record[f"held-out {task.metric}"] = repeats.results[best][task.metric]
+        measured = "training" if is_same else "held-out"
+        record[f"{measured} rows"] = count
+        if not math.isnan(value):  # JSON has no NaN
+            record[f"{measured} {task.metric}"] = value
     best = os.path.join(folder, f"seed-{repeats.seeds[best]}")
     model = artifact.load_model(best)
     model.training_record = record
@@ -324,19 +346,28 @@ def run(args):
 
     # How well it went.
     if held_out:
-        print(f"\nOn {count:,} {task.noun} not trained on:\n{evaluate(model, held_out)}")
-        for name, value in guessing.items():
-            print(f"Always answering the most frequent label has {name} {value:.4f}.")
+        which = "not trained on"
+        if is_same:
+            which = "that it was trained on, which tell nothing of others"
+        print(f"\nOn {count:,} {task.noun} {which}:\n{evaluate(model, held_out)}")
+        if task.metric == "accuracy" and getattr(train, "labels", None):
+            often = guessed["accuracy"]
+            print(f"Always answering the most frequent label has accuracy {often:.4f}.")
         if args.seeds > 1:
-            print(f"\n{repeats}\nThe best seed is kept.")
+            hint = f"\n{_LEARNED_NOTHING}" if repeats.disagreements else ""
+            kept = "The best seed is kept."
+            if math.isnan(value):
+                kept = f"No seed is best: {task.metric} is NaN for all. The first is kept."
+            print(f"\n{repeats}{hint}\n{kept}")
         elif repeats.disagreements:
             print(*repeats.disagreements, _LEARNED_NOTHING)
     shutil.rmtree(folder)
     print(f"\nWrote {args.output}.")
     choices = f" --choices {len(train.choices[0])}" if hasattr(train, "choices") else ""
+    ending = os.path.splitext(args.train.removesuffix(".gz"))[1]
     next_step(
         f"keras-bert predict {args.output} {task.asked}",
-        f"keras-bert evaluate {args.output} test{os.path.splitext(args.train)[1]} --plots plots",
+        f"keras-bert evaluate {args.output} test{ending} --plots plots",
         f"keras-bert export --model {args.output} --output {args.output.rstrip('/')}.tflite"
         + choices,
     )
@@ -354,6 +385,43 @@ def check_recipes(task, args):
             "--lora-rank leaves all layers as they are, and adds to them; leave out "
             f"--freeze-layers. Received: --freeze-layers {args.freeze_layers}"
         )
+    if task.loss == "in_batch_negatives" and not task.negative_column and args.batch_size == 1:
+        raise ValueError(
+            "Pairs are learned from beside the others of their batch, and one alone teaches "
+            "nothing. Give a larger --batch-size. Received: --batch-size 1"
+        )
+
+
+def or_numbers(task, args, labels):
+    """Returns how to learn labels as numbers, where classes were made of what may be both."""
+    is_guessed = "problem_type" in task.recipes and args.problem_type is None
+    are_numbers = all(x.removeprefix("-").removesuffix(".0").isdecimal() for x in labels)
+    # Of two, such as 0 and 1, no one wants the numbers.
+    if is_guessed and task.problem_type == "single-label" and are_numbers and len(labels) > 2:
+        return " (classes; --problem-type regression takes them for numbers)"
+    return ""
+
+
+def of_guessing(task, train, held_out):
+    """Returns the metric of a model that learned nothing, or None where it cannot tell."""
+    if task.metric == "spearman":
+        numbers = held_out.scores if hasattr(held_out, "scores") else held_out.label_ids
+        return 0.0 if (numbers != numbers[:1]).any() else None  # NaN whatever the answers
+    if task.metric == "mean_reciprocal_rank":
+        count = len(held_out.texts)
+        return sum(1 / rank for rank in range(1, count + 1)) / count
+    if hasattr(held_out, "choices"):
+        return sum(1 / len(choices) for choices in held_out.choices) / len(held_out.choices)
+    if hasattr(held_out, "answers") and not all(train.answers):  # always that there is none
+        return sum(not answers for answers in held_out.answers) / len(held_out.answers)
+    if task.metric == "accuracy" and getattr(train, "labels", None):
+        return tasks.majority_accuracy(train, held_out)
+    return 0.0
+
+
+def best_of(values):
+    """Returns the place of the greatest of some numbers; NaN is less than all."""
+    return max(range(len(values)), key=lambda i: (not math.isnan(values[i]), values[i]))
 
 
 def print_cut(task, rows, recipe, model):
@@ -447,8 +515,13 @@ def finetune(task, train, held_out, model, recipe, seed=1, folder=None, verbose=
 
     Returns:
         The model.
+
+    Raises:
+        DivergedError: If the loss or the weights are not finite any more.
+        ValueError: If `recipe.accumulation` is above the batches that there are.
     """
     import keras
+    import numpy as np
 
     from keras_bert_lib import training
     from keras_bert_lib.evaluation import evaluate
@@ -460,7 +533,8 @@ def finetune(task, train, held_out, model, recipe, seed=1, folder=None, verbose=
     keras.utils.set_random_seed(seed)
     with strategy.scope():
         options = {"dtype": recipe.precision, "use_pooler": task.use_pooler}
-        if isinstance(model, str):
+        pretrained = model if isinstance(model, str) else None
+        if pretrained:
             tokenizer = BertTokenizer.from_pretrained(model)
             encoder = BertEncoder.from_pretrained(model, **options)
         else:
@@ -472,8 +546,15 @@ def finetune(task, train, held_out, model, recipe, seed=1, folder=None, verbose=
         if recipe.lora_rank:
             encoder.enable_lora(recipe.lora_rank)
         model = task.make_model(encoder, tokenizer, train, recipe)
+        if pretrained and hasattr(task, "load_head"):
+            task.load_head(model, pretrained)
     sizes = {"batch_size": recipe.batch_size, "max_length": recipe.max_length}
     batches = task.batches(train, model, recipe, shuffle=True, seed=seed, **sizes)
+    if recipe.accumulation > recipe.epochs * len(batches):
+        raise ValueError(
+            f"The training has {recipe.epochs * len(batches)} batches in all, which would make no "
+            f"update of the weights. Lower --accumulation. Received: {recipe.accumulation}"
+        )
     with strategy.scope():
         optimizer = training.create_optimizer(
             recipe.learning_rate,
@@ -493,7 +574,19 @@ def finetune(task, train, held_out, model, recipe, seed=1, folder=None, verbose=
     class_weight = None
     if recipe.class_weights:
         class_weight = training.balanced_class_weights(train.label_ids, len(train.labels))
-    callbacks = []
+
+    def check_losses(epoch, logs):
+        """Raises before what the last update of an epoch made NaN is measured."""
+        for name in ("loss", "val_loss"):
+            if not math.isfinite(logs.get(name, 0)):
+                raise FloatingPointError(f"The {name} is {logs[name]} after epoch {epoch + 1}.")
+
+    # So that the last step of an epoch is among those that are looked at.
+    every = max(n for n in range(1, _LOOK_EVERY + 1) if len(batches) % n == 0)
+    callbacks = [
+        training.StopAtNaN(f"{folder}-nan.npz", every=every),  # which writes no file here
+        keras.callbacks.LambdaCallback(on_epoch_end=check_losses),
+    ]
     if folder and held_out and recipe.patience:
         # What is measured at the end chooses the epoch, too.
         best = training.BestCheckpoint(
@@ -505,17 +598,44 @@ def finetune(task, train, held_out, model, recipe, seed=1, folder=None, verbose=
         callbacks.append(best)
     if folder and Workers(strategy).is_first:
         callbacks.append(keras.callbacks.CSVLogger(f"{folder}.csv", append=True))
+        callbacks.append(
+            keras.callbacks.LambdaCallback(
+                on_epoch_begin=lambda epoch, logs: drop_epochs(f"{folder}.csv", epoch)
+            )
+        )
     if folder:
         callbacks.append(training.Resume(f"{folder}.npz", save_every=_SAVE_EVERY))
-    model.fit(
-        batches.repeat(),
-        steps_per_epoch=len(batches),
-        epochs=recipe.epochs,
-        validation_data=validation,
-        class_weight=class_weight,
-        callbacks=callbacks,
-        verbose=verbose,
-    )
+    try:
+        model.fit(
+            batches.repeat(),
+            steps_per_epoch=len(batches),
+            epochs=recipe.epochs,
+            validation_data=validation,
+            class_weight=class_weight,
+            callbacks=callbacks,
+            verbose=verbose,
+        )
+        # The last update may have spoilt them, and without held-out examples no loss tells.
+        if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+            raise FloatingPointError("Some weights are NaN or infinite after the last step.")
+    except FloatingPointError as error:
+        [what, *_] = str(error).split(".")
+        raise DivergedError(
+            f"{what}: the training diverged, and nothing of it is kept. Give a lower "
+            f"--learning-rate, or look at the data. Received: --learning-rate "
+            f"{recipe.learning_rate:g}"
+        ) from error
     if recipe.lora_rank:
         encoder.merge_lora()
     return model
+
+
+def drop_epochs(path, epoch):
+    """Shortens the curve of a training to the epochs before one: that and later ones are done anew.
+
+    In place, for Keras has the file open to append to.
+    """
+    with open(path, "rb+") as file:
+        header, *rows = file.readlines() or [b""]
+        kept = itertools.takewhile(lambda row: int(row.split(b",")[0]) < epoch, rows)
+        file.truncate(len(header) + sum(map(len, kept)))

@@ -1,5 +1,6 @@
 """What the tasks of `finetune` and `evaluate` differ in: their files, models and batches."""
 
+import argparse
 import dataclasses
 import itertools
 import pathlib
@@ -33,6 +34,7 @@ _TEXTS = ("text", "sentence", "review", "content", "message", "comment", "tweet"
 _TEXTS += ("question", "document", "description", "body", "title", "context", "prompt")
 _LABELS = ("label", "labels", "category", "class", "target", "sentiment", "intent", "topic")
 _LABELS += ("score", "similarity", "rating", "stars", "language", "answer")
+_CHOICES = ("choices", "endings", "options", "text_pair")
 _TOKENS, _TAGS = ("tokens", "words"), ("tags", "ner_tags", "labels", "label")
 _TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # Recipes that are not for all tasks, and what they are for.
@@ -47,6 +49,8 @@ RECIPES = {
 # Which flag names the column that a task has in which field.
 _FLAGS = {
     "text_column": "--text-column",
+    "question_column": "--text-column",
+    "context_column": "--text-pair-column",
     "text_pair_column": "--text-pair-column",
     "choices_column": "--text-pair-column",
     "label_column": "--label-column",
@@ -55,6 +59,8 @@ _FLAGS = {
 }
 # So many labels tell what kind they are of, and so many texts how long they are.
 _LOOKED_AT = 10_000
+# Where this share of the labels are numbers, the others are taken for slips.
+_ALMOST_ALL = 0.8
 _TOKENIZED = 1000
 
 
@@ -143,7 +149,7 @@ class TextClassification:
         return "--pairs --file pairs.tsv" if self.text_pair_column else '"your text"'
 
     @classmethod
-    def of_file(cls, path, args):
+    def of_file(cls, path, args, needs_labels=True):
         """Returns the task with the columns that the arguments name, or that the file has."""
         names = _columns(path, args)
         text, pair, label = args.text_column, args.text_pair_column, args.label_column
@@ -154,8 +160,10 @@ class TextClassification:
         if len(names) == 2 and pair is None and (text is None) != (label is None):
             [other] = [name for name in names if name not in (text, label)]  # there is one left
             text, label = text or other, label or other
-        _check_found(path, names, {"--text-column": text, "--label-column": label})
-        problem_type = getattr(args, "problem_type", None) or _guess_problem_type(path, label)
+        _check_found(path, names, {"--text-column": text, "--label-column": label}, needs_labels)
+        problem_type = getattr(args, "problem_type", None)
+        if problem_type is None:
+            problem_type = _guess_problem_type(path, label) if needs_labels else "single-label"
         return cls(text, pair, label, problem_type)
 
     def __str__(self):
@@ -232,14 +240,21 @@ class TokenClassification:
     recipes = ("label_smoothing",)
 
     @classmethod
-    def of_file(cls, path, args):
+    def of_file(cls, path, args, needs_labels=True):
         """Returns the task with the columns that the arguments name, or that the file has."""
-        if not _is_table(path):
-            return cls(_place(args.text_column or "0"), _place(args.label_column or "-1"))
+        columns = (args.text_column or "0", args.label_column or "-1")
+        are_numbers = any(
+            x and isinstance(_place(x), int) for x in (args.text_column, args.label_column)
+        )
+        is_tsv = path.removesuffix(".gz").lower().endswith(".tsv")
+        if not _is_table(path) or (is_tsv and are_numbers):
+            return cls(*map(_place, columns))
         names = _columns(path, args)
-        words = args.text_column or _first((*_TOKENS, "text"), names)
+        words = args.text_column or _first((*_TOKENS, *_TEXTS), names)
         tags = args.label_column or _first(_TAGS, names, {words})
-        _check_found(path, names, {"--text-column": words, "--label-column": tags})
+        remedy = " Or give its number, from 0 on, where no line names the columns." * is_tsv
+        found = {"--text-column": words, "--label-column": tags}
+        _check_found(path, names, found, needs_labels, remedy)
         return cls(words, tags)
 
     def __str__(self):
@@ -276,6 +291,8 @@ class TokenClassification:
 class QuestionAnswering:
     """Where in a text the answer to a question stands."""
 
+    question_column: str = "question"
+    context_column: str = "context"
     answer_column: str = "answers"
     answer_start_column: str | None = None
 
@@ -287,15 +304,17 @@ class QuestionAnswering:
     recipes = ()
 
     @classmethod
-    def of_file(cls, path, args):
+    def of_file(cls, path, args, needs_labels=True):
         """Returns the task with the columns that the arguments name, or that the file has."""
         if not _is_table(path):
             return cls()
         names = _columns(path, args)
-        answers = args.label_column or _first(("answers", "answer"), names)
-        found = {name: _first([name], names) for name in ("question", "context")}
-        _check_found(path, names, {**found, "--label-column": answers})
-        return cls(answers, _first(("answer_start", "answer_starts"), names))
+        question = args.text_column or _first(("question", "text"), names)
+        context = args.text_pair_column or _first(("context", "text_pair"), names)
+        answers = args.label_column or _first(("answers", "answer", "label"), names)
+        found = {"--text-column": question, "--text-pair-column": context}
+        _check_found(path, names, {**found, "--label-column": answers}, needs_labels)
+        return cls(question, context, answers, _first(("answer_start", "answer_starts"), names))
 
     def __str__(self):
         return "questions, their contexts, and answers in these"
@@ -305,7 +324,11 @@ class QuestionAnswering:
         from keras_bert_lib.data import read_questions
 
         return read_questions(
-            path, answer_column=self.answer_column, answer_start_column=self.answer_start_column
+            path,
+            self.question_column,
+            self.context_column,
+            self.answer_column,
+            self.answer_start_column,
         )
 
     def max_length(self, rows, tokenizer):
@@ -349,16 +372,16 @@ class MultipleChoice:
     recipes = ("label_smoothing",)
 
     @classmethod
-    def of_file(cls, path, args):
+    def of_file(cls, path, args, needs_labels=True):
         """Returns the task with the columns that the arguments name, or that the file has."""
         names = _columns(path, args)
-        choices = args.text_pair_column or _first(("choices", "endings", "options"), names)
+        choices = args.text_pair_column or _first(_CHOICES, names)
         if choices is None:  # a column each, as SWAG has them
             choices = [name for name in names if re.fullmatch(r"(ending|choice|option)_?\d", name)]
         label = args.label_column or _first(_LABELS, names)
         text = args.text_column or _first((*_TEXTS, "startphrase", "sent1"), names, {label})
         found = {"--text-column": text, "--text-pair-column": choices, "--label-column": label}
-        _check_found(path, names, found)
+        _check_found(path, names, found, needs_labels)
         return cls(text, choices, label)
 
     def __str__(self):
@@ -420,13 +443,17 @@ class SentenceEmbedding:
         return "spearman" if self.score_column else "mean_reciprocal_rank"
 
     @classmethod
-    def of_file(cls, path, args):
+    def of_file(cls, path, args, needs_labels=True):
         """Returns the task with the columns that the arguments name, or that the file has."""
         names = _columns(path, args)
         text, pair = args.text_column, args.text_pair_column
         if text is None and pair is None:
             text, pair = _first_pair(names)
-        _check_found(path, names, {"--text-column": text, "--text-pair-column": pair})
+        found = {"--text-column": text, "--text-pair-column": pair}
+        if not needs_labels:  # nor pairs
+            text = text or _first((*_TEXTS, "anchor"), names)
+            found = {"--text-column": text}
+        _check_found(path, names, found)
         score = args.label_column or _first(("score", "similarity", "label"), names, {text, pair})
         negative = None if score else _first(["negative"], names)
         return cls(text, pair, negative, score, _max_score(path, score) if score else 1.0)
@@ -481,6 +508,7 @@ class FillMask:
     """The pieces that are missing in texts."""
 
     text_column: str = "text"
+    label_column: str | None = None  # the pieces behind masks, where an exported file is verified
 
     noun = "texts"
     loss = "auto"
@@ -490,14 +518,17 @@ class FillMask:
     recipes = ()
 
     @classmethod
-    def of_file(cls, path, args):
+    def of_file(cls, path, args, needs_labels=True):
         """Returns the task with the column that the arguments name, or that the file has."""
         if not _is_table(path):
             return cls()
         names = _columns(path, args)
-        text = args.text_column or (names[0] if len(names) == 1 else _first(_TEXTS, names))
+        # The first line of a .tsv without right answers may be a text.
+        is_header = needs_labels or not path.removesuffix(".gz").lower().endswith(".tsv")
+        is_alone = len(names) == 1 and is_header
+        text = args.text_column or (names[0] if is_alone else _first(_TEXTS, names))
         _check_found(path, names, {"--text-column": text})
-        return cls(text)
+        return cls(text, args.label_column or _first(["label"], names, {text}))
 
     def __str__(self):
         return "pieces hidden in texts"
@@ -522,6 +553,12 @@ class FillMask:
         from keras_bert_lib.models import BertMaskedLM
 
         return BertMaskedLM(encoder, tokenizer=tokenizer)
+
+    def load_head(self, model, path):
+        """Gives a model the head of the directory that its encoder is from."""
+        from keras_bert_lib.models import BertMaskedLM
+
+        model.mlm_head.set_weights(BertMaskedLM.from_pretrained(path).mlm_head.get_weights())
 
     def batches(self, rows, model, recipe, **options):
         """Returns the `tf.data.Dataset` for `fit`."""
@@ -575,36 +612,57 @@ TASKS = {
 }
 
 
-def of_model(model, path, args):
-    """Returns the task of a model, with the columns of a file.
-
-    Args:
-        model: A fine-tuned model.
-        path: The file.
-        args: The command's arguments.
+def name_of(model):
+    """Returns which of `TASKS` a model is of.
 
     Raises:
-        ValueError: If the model is of none of these tasks.
+        ValueError: If it is of none.
     """
     from keras_bert_lib import models
 
-    if isinstance(model, models.BertClassifier):
-        problem_types = {name: problem_type for problem_type, name in PROBLEM_TYPES.items()}
-        task = TextClassification.of_file(path, args)
-        return dataclasses.replace(task, problem_type=problem_types[model.problem_type])
     by_model = {
-        models.BertTokenClassifier: TokenClassification,
-        models.BertQuestionAnswerer: QuestionAnswering,
-        models.BertMultipleChoice: MultipleChoice,
-        models.BertTextEmbedder: SentenceEmbedding,
-        models.BertMaskedLM: FillMask,
+        models.BertClassifier: "text-classification",
+        models.BertTokenClassifier: "token-classification",
+        models.BertQuestionAnswerer: "question-answering",
+        models.BertMultipleChoice: "multiple-choice",
+        models.BertTextEmbedder: "sentence-embedding",
+        models.BertMaskedLM: "fill-mask",
     }
     if type(model) not in by_model:
         raise ValueError(
             f"A {type(model).__name__} has no right answers to be measured by. Fine-tune it with "
             "`keras-bert finetune`."
         )
-    return by_model[type(model)].of_file(path, args)
+    return by_model[type(model)]
+
+
+def check_asked(args, path, name):
+    """Raises where `--task` is none of `name`, the task of the model or file at `path`."""
+    if args.task not in (None, name):
+        raise ValueError(
+            f"{path} is for {name}: leave --task out, or give another model. "
+            f"Received: --task {args.task}"
+        )
+
+
+def of_model(model, path, args, needs_labels=True):
+    """Returns the task of a model, with the columns of a file.
+
+    Args:
+        model: A fine-tuned model.
+        path: The file.
+        args: The command's arguments.
+        needs_labels: Whether the file must have a column of right answers.
+
+    Raises:
+        ValueError: If the model is of none of these tasks.
+    """
+    task, asked = TASKS[name_of(model)], vars(args)
+    if task is TextClassification:
+        # Not guessed: what the labels of the file look like may not be what the model learned.
+        problem_types = {name: problem_type for problem_type, name in PROBLEM_TYPES.items()}
+        asked = asked | {"problem_type": problem_types[model.problem_type]}
+    return task.of_file(path, argparse.Namespace(**asked), needs_labels)
 
 
 def _is_cut(texts, text_pairs, tokenizer, max_length):
@@ -660,42 +718,56 @@ def _first_pair(names):
     return next((pair for pair in found if None not in pair), (None, None))
 
 
-def _check_found(path, names, columns):
+def _check_found(path, names, columns, needs_labels=True, remedy=""):
     for flag, name in columns.items():
-        if not name:
+        if not name and (needs_labels or flag != "--label-column"):
             raise ValueError(
-                f"{path} has no column of a usual name for {flag}. Give it its name. "
+                f"{path} has no column of a usual name for {flag}. Give it its name.{remedy} "
                 f"Received columns: {_quoted(names)}"
             )
 
 
 def _labels(path, column):
-    """Returns the cells of a table's column that are not empty, so many as tell of what kind."""
+    """Returns the cells of a table's column that are not empty, so many as tell of what kind.
+
+    Each as `(where, cell)`.
+    """
     from keras_bert_lib.data import tables
     from keras_bert_lib.data.missing_column_error import MissingColumnError
 
     rows = tables.table_rows(path, (column,), ("label_column",), may_be_empty=(column,))
-    labels = (label for _, label in itertools.islice(rows, _LOOKED_AT))
     try:
-        return [label for label in labels if label is not None]
+        return [row for row in itertools.islice(rows, _LOOKED_AT) if row[1] is not None]
     except MissingColumnError as error:
         raise _missing(error, "--label-column") from None
 
 
 def _guess_problem_type(path, label_column):
-    """Returns what labels are: numbers if some are fractions, several if lists or parted by |."""
+    """Returns what labels are: numbers if some are fractions, several if lists or parted by |.
+
+    Raises:
+        ValueError: If some are fractions and a few are no numbers.
+    """
     labels = _labels(path, label_column)
-    if any(isinstance(x, list) or (isinstance(x, str) and "|" in x) for x in labels):
+    if any(isinstance(x, list) or (isinstance(x, str) and "|" in x) for _, x in labels):
         return "multi-label"
-    numbers = [_number(label) for label in labels]
-    if numbers and None not in numbers and any(number % 1 for number in numbers):
+    numbers = [number for _, label in labels if (number := _number(label)) is not None]
+    if not any(number % 1 for number in numbers):
+        return "single-label"
+    if len(numbers) == len(labels):
         return "regression"
-    return "single-label"
+    if len(numbers) < _ALMOST_ALL * len(labels):
+        return "single-label"
+    where, label = next(row for row in labels if _number(row[1]) is None)
+    raise ValueError(
+        f"{where} has a label that is no number, where nearly all others are. Mend it, or give "
+        f"--problem-type single-label if the numbers are names of classes. Received: {label!r}"
+    )
 
 
 def _max_score(path, score_column):
     """Returns the score of texts that mean the same: the top of the scale that fits."""
-    scores = [_number(score) or 0.0 for score in _labels(path, score_column)]
+    scores = [_number(score) or 0.0 for _, score in _labels(path, score_column)]
     return next((top for top in (1.0, 5.0, 10.0, 100.0) if max(scores, default=0) <= top), 100.0)
 
 

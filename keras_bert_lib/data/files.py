@@ -1,11 +1,14 @@
 """Input files: names and globs to paths, plain or gzip files to lines, errors in one line."""
 
 import codecs
+import functools
 import glob
 import gzip
 import json
 import os
 import zlib
+
+from absl import logging
 
 
 def expand_paths(paths):
@@ -60,6 +63,43 @@ def read_lines(path, newline=None):
         raise ValueError(f"{path} is no whole gzip file: {error}. Write it anew.") from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
+
+
+def read_checked_lines(path, newline=None):
+    """Yields the lines as `read_lines`, and warns at the end where some are not UTF-8.
+
+    For examples, of which each counts; in a corpus some odd lines do not matter.
+    """
+    has_replaced = False
+    for line in read_lines(path, newline):
+        has_replaced = has_replaced or "\ufffd" in line
+        yield line
+    if has_replaced:
+        _warn_of_encoding(os.path.abspath(path), os.path.getmtime(path), path)
+
+
+@functools.cache  # once a file, however often it is read
+def _warn_of_encoding(absolute, modified, path):
+    """Logs which lines of a file are not UTF-8; one that holds U+FFFD itself is."""
+    opener = gzip.open if path.endswith(".gz") else open
+    with opener(absolute, "rb") as lines:
+        odd = [number for number, line in enumerate(lines, start=1) if not _is_utf8(line)]
+    if odd:
+        logging.warning(
+            "%s is not UTF-8 in %d of its lines, the first of them line %d: what those have beside "
+            "ASCII is lost. Save it as UTF-8.",
+            path,
+            len(odd),
+            odd[0],
+        )
+
+
+def _is_utf8(line):
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def is_json_lines(path):

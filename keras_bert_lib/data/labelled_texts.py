@@ -7,7 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from keras_bert_lib.data.tables import class_names, describe, is_table, items, table_rows
+from keras_bert_lib.data.tables import (
+    check_columns,
+    class_names,
+    describe,
+    is_table,
+    items,
+    table_rows,
+)
 
 SINGLE_LABEL = "single_label_classification"
 MULTI_LABEL = "multi_label_classification"
@@ -43,8 +50,8 @@ def read_labelled_texts(
               on each line), each also with `.gz`; `.parquet` (by pyarrow, which must be installed);
             - a pandas data frame;
             - a `Dataset` or `IterableDataset` of Hugging Face's `datasets`;
-            - a list of `(text, label)` or `((text, text_pair), label)`;
-            - a `tf.data.Dataset` of the same, not batched.
+            - a list of `(text, label)`, `((text, text_pair), label)` or dicts with the columns;
+            - a `tf.data.Dataset` of such tuples, not batched.
         text_column: the column of the texts.
         label_column: the column of the labels: str, int or bool.
         text_pair_column: the column of second texts; None for single texts.
@@ -110,7 +117,7 @@ def labelled_rows(source, text_column, label_column, text_pair_column, labels, p
     else:
         if isinstance(source, tf.data.Dataset):
             _check_dataset(source, problem_type)
-        rows = _item_rows(source)
+        rows = _item_rows(source, (text_column, text_pair_column, label_column))
     return _checked(rows, known, problem_type), known
 
 
@@ -224,12 +231,17 @@ def _labels_that_occur(rows, problem_type, source):
     return _sorted_labels(names)
 
 
-def _item_rows(source):
+def _item_rows(source, columns):
     """Yields (where, text, text_pair or None, label) of each item."""
     for where, item in items(source):
+        if isinstance(item, dict):
+            check_columns(where, item, columns, ("text_column", "text_pair_column", "label_column"))
+            yield where, *(None if name is None else item[name] for name in columns)
+            continue
         if not isinstance(item, (tuple, list)) or len(item) != 2:
             raise ValueError(
-                f"{where} is no (text, label) or ((text, text_pair), label). Received: {item!r:.80}"
+                f"{where} is no (text, label), ((text, text_pair), label) or dict. "
+                f"Received: {item!r:.80}"
             )
         text, label = item
         if not isinstance(text, (tuple, list)):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from absl import logging
 
-from keras_bert_lib.data.files import expand_paths, is_json_lines, read_lines
+from keras_bert_lib.data.files import expand_paths, is_json_lines, read_checked_lines
 from keras_bert_lib.data.missing_column_error import MissingColumnError
 from keras_bert_lib.data.tables import (
     class_names,
@@ -125,6 +125,12 @@ def labelled_token_rows(source, token_column, label_column, labels):
     return _checked(rows), known
 
 
+def word_rows(path, token_column):
+    """Yields `(where, words)` of each sentence of a file in columns, whose tags are not read."""
+    for where, words, _ in _conll_rows(path, token_column, None):
+        yield where, words
+
+
 def gather_labelled_tokens(rows, labels):
     """Makes `LabelledTokens` of rows that `labelled_token_rows` yields."""
     present = {tag for *_, tags in rows for tag in tags}
@@ -227,7 +233,7 @@ def _named(column, names, usual):
 
 def _conll_rows(path, token_column, label_column):
     """Yields (where, words, tags) of each sentence of a file in columns."""
-    lines = ((i, line.rstrip("\n")) for i, line in enumerate(read_lines(path), start=1))
+    lines = ((i, line.rstrip("\n")) for i, line in enumerate(read_checked_lines(path), start=1))
     head = list(itertools.islice(lines, _HEAD_LINES))
     lines = itertools.chain(head, lines)
     has_tabs = any("\t" in line for _, line in head)
@@ -235,6 +241,9 @@ def _conll_rows(path, token_column, label_column):
     if not widths:
         return
     width = widths.most_common(1)[0][0]
+    only_words = label_column is None
+    if only_words:
+        label_column = token_column
     if isinstance(token_column, str) or isinstance(label_column, str):
         header = next(cells for cells in (_cells(x, has_tabs) for _, x in lines) if any(cells))
         token_column = _column_number(path, header, token_column, "token_column")
@@ -245,7 +254,7 @@ def _conll_rows(path, token_column, label_column):
                 f"{path} has {width} columns, numbered from 0 on. Name one of them by its number. "
                 f"Received: {column}"
             )
-    if token_column % width == label_column % width:
+    if not only_words and token_column % width == label_column % width:
         raise ValueError(
             f"{path} has {width} columns, and the words and the tags must be two of them, divided "
             f"by tabs or spaces. Received: column {token_column % width} for both"

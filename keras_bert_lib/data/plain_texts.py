@@ -3,7 +3,7 @@
 import os
 from typing import NamedTuple
 
-from keras_bert_lib.data.files import expand_paths, read_lines
+from keras_bert_lib.data.files import expand_paths, read_checked_lines
 from keras_bert_lib.data.labelled_texts import as_str
 from keras_bert_lib.data.tables import describe, is_table, items, table_rows
 
@@ -54,7 +54,7 @@ def _texts(source, text_column):
             if path.removesuffix(".gz").lower().endswith(_TABLES):
                 yield from _column(path, text_column)
             else:
-                yield from (line.strip() for line in read_lines(path) if line.strip())
+                yield from (line.strip() for line in read_checked_lines(path) if line.strip())
     elif not is_list and is_table(source):
         yield from _column(source, text_column)
     else:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from absl import logging
 
-from keras_bert_lib.data.files import expand_paths, is_json_lines, read_lines
+from keras_bert_lib.data.files import expand_paths, is_json_lines, read_checked_lines
 from keras_bert_lib.data.labelled_texts import as_str, split_cell
 from keras_bert_lib.data.tables import describe, is_table, items, table_rows
 
@@ -158,7 +158,7 @@ def _dict_rows(source):
 
 def _squad_rows(path):
     try:
-        articles = json.loads("".join(read_lines(path)))
+        articles = json.loads("".join(read_checked_lines(path)))
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"{path} is not JSON: {error}.") from None
     try:

@@ -30,7 +30,8 @@ def split(labelled, ratio, seed=0, stratify=True):
         `(first, second)`, two of the same kind.
 
     Raises:
-        ValueError: `ratio` is no such number, or a part would be empty.
+        ValueError: `ratio` is no such number, or a part would be empty, as where each row has a
+            label of its own.
 
     Example:
         >>> import keras_bert_lib as kbl
@@ -57,16 +58,22 @@ def split(labelled, ratio, seed=0, stratify=True):
             size = 0
         for unit in random.Random(f"{seed} {key}").sample(units, size):
             second.update(unit)
-    if alone:
-        logging.warning(
-            "%d labels have one row each, which stays in the first part: %s.",
-            len(alone),
-            ", ".join(alone[:10]),
+    if len(groups) > 1 and len(alone) == len(groups):
+        raise ValueError(
+            f"{count} rows cannot be divided in two parts, for no label has two of them. Read more "
+            f"rows of each label. Received: {type(labelled).__name__} of {count} rows with {count} "
+            "labels"
         )
     if not 0 < len(second) < count:
         raise ValueError(
             f"{count} rows cannot be divided in two parts with {ratio:.0%} of them in one. Read "
             f"more rows. Received: {type(labelled).__name__} of {count}"
+        )
+    if alone:
+        logging.warning(
+            "%d labels have one row each, which stays in the first part: %s.",
+            len(alone),
+            ", ".join(alone[:10]),
         )
     parts = [i for i in range(count) if i not in second], sorted(second)
     return tuple(

@@ -5,7 +5,13 @@ import os
 
 import tensorflow as tf
 
-from keras_bert_lib.data.files import expand_paths, is_json_lines, parse_json_object, read_lines
+from keras_bert_lib.data.files import (
+    expand_paths,
+    is_json_lines,
+    parse_json_object,
+    read_checked_lines,
+    read_lines,
+)
 from keras_bert_lib.data.missing_column_error import MissingColumnError
 
 # What the columns of labelled texts are called, for messages.
@@ -82,7 +88,9 @@ def column_names(path):
         return list(parse_json_object(next(lines, "{}"), f"{path} line 1"))
     if is_parquet(path):
         return list(_open_parquet(path).schema_arrow.names)
-    _, header = next(_csv_records(_csv_reader(path, _is_tsv(path)), path), (0, []))
+    is_tsv = _is_tsv(path)
+    _, header = next(_csv_records(_csv_reader(path, is_tsv), path), (0, []))
+    _check_separator(path, header, is_tsv)
     return [name.strip() for name in header]
 
 
@@ -155,6 +163,7 @@ def _csv_rows(path, columns, arguments, is_tsv):
     header = None
     for start, cells in _csv_records(_csv_reader(path, is_tsv), path):
         if header is None:
+            _check_separator(path, cells, is_tsv)
             header = [name.strip() for name in cells]
             check_columns(path, header, columns, arguments)
             for column in columns:
@@ -174,9 +183,22 @@ def _csv_rows(path, columns, arguments, is_tsv):
         yield where, {name: cell or None for name, cell in zip(header, cells)}
 
 
+def _check_separator(path, header, is_tsv):
+    """Raises where the one column of a .csv is several that something else than commas divides."""
+    if is_tsv or len(header) != 1:
+        return
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if separator in header[0]:
+            remedy = "Call it .tsv" if separator == "\t" else "Save it with commas, or as .tsv"
+            raise ValueError(
+                f"{path} looks divided by {name}, and a .csv is by commas. {remedy}. "
+                f"Received first line: {header[0]!r:.80}"
+            )
+
+
 def _csv_reader(path, is_tsv):
     # NUL is an error in the csv module of Python 3.10, and nothing to BERT.
-    lines = (line.replace("\0", "\ufffd") for line in read_lines(path, newline=""))
+    lines = (line.replace("\0", "\ufffd") for line in read_checked_lines(path, newline=""))
     if is_tsv:
         return csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE)
     return csv.reader(lines, strict=True)
@@ -206,7 +228,7 @@ def _csv_records(reader, path):
 
 
 def _json_rows(path, columns, arguments):
-    for number, line in enumerate(read_lines(path), start=1):
+    for number, line in enumerate(read_checked_lines(path), start=1):
         if line.strip():
             where = f"{path} line {number}"
             row = parse_json_object(line, where)

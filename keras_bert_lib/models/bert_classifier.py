@@ -130,7 +130,7 @@ class BertClassifier(LabelledModel):
         pooled = self.encoder(inputs, training=training)["pooled_output"]  # [b, h]
         return self.classifier(self.dropout_layer(pooled, training=training))
 
-    def predict_text(self, texts, text_pairs=None, batch_size=32, threshold=0.5):
+    def predict_text(self, texts, text_pairs=None, batch_size=32, threshold=0.5, top_k=None):
         """Classifies texts.
 
         Args:
@@ -139,15 +139,18 @@ class BertClassifier(LabelledModel):
             batch_size: int, number of texts that are computed at once.
             threshold: float, above which probability a text has a label, where it may have
                 several.
+            top_k: int, how many of the labels are given with their scores, where a text has one;
+                all of them where it is more. None gives the best alone, in no list.
 
         Returns:
             List with one answer a text. For a single label a dict with the best class's name
-            `label` and its probability `score`; for several a list of such dicts, the most
-            probable first; for a regression the number, float, or a list of them where there are
-            more.
+            `label` and its probability `score`, or with `top_k` a list of such dicts, the most
+            probable first; for several labels such a list, too; for a regression the number,
+            float, or a list of them where there are more.
 
         Raises:
-            ValueError: if the model has no tokenizer, or the lists do not fit each other.
+            ValueError: if the model has no tokenizer, the lists do not fit each other, or `top_k`
+                is no positive integer or is given where a text has not one label.
 
         Example:
             ```python
@@ -157,10 +160,20 @@ class BertClassifier(LabelledModel):
             encoder = kbl.BertEncoder(kbl.BertConfig.from_size("tiny", vocab_size=6))
             classifier = kbl.BertClassifier(encoder, tokenizer=tokenizer, labels=["neg", "pos"])
             classifier.predict_text(["fine"])  # [{"label": "pos", "score": 0.51}]
+            classifier.predict_text(["fine"], top_k=2)
+            # [[{"label": "pos", "score": 0.51}, {"label": "neg", "score": 0.49}]]
             ```
         """
+        if top_k is not None:
+            if self.problem_type != SINGLE_LABEL:
+                raise ValueError(
+                    "`top_k` is for models that give a text one of several labels, and this one is "
+                    f"for {self.problem_type}. Leave it out. Received: top_k={top_k!r}"
+                )
+            if not isinstance(top_k, int) or isinstance(top_k, bool) or top_k < 1:
+                raise ValueError(f"`top_k` must be a positive integer. Received: top_k={top_k!r}")
         scores = self.predict_scores(texts, text_pairs, batch_size)
-        return [self._answer(row, threshold) for row in scores]
+        return [self._answer(row, threshold, top_k) for row in scores]
 
     def predict_scores(self, texts, text_pairs=None, batch_size=32):
         """Returns all that `predict_text` chooses from.
@@ -248,14 +261,14 @@ class BertClassifier(LabelledModel):
         counts = ops.segment_sum(ops.ones_like(logits[:, :1]), text_index, num_texts)
         return ops.segment_sum(logits, text_index, num_texts) / counts
 
-    def _answer(self, scores, threshold):
+    def _answer(self, scores, threshold, top_k):
         """Returns what the scores `[c]` of a text say, as `predict_text` gives it."""
         if self.problem_type == REGRESSION:
             return float(scores[0]) if len(scores) == 1 else scores.tolist()
         best_first = (-scores).argsort(kind="stable")
         ranked = [{"label": self.labels[i], "score": float(scores[i])} for i in best_first]
         if self.problem_type == SINGLE_LABEL:
-            return ranked[0]
+            return ranked[0] if top_k is None else ranked[:top_k]
         return [answer for answer in ranked if answer["score"] > threshold]
 
     def _scores(self, logits):

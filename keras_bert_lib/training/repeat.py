@@ -102,17 +102,24 @@ def repeat(train, seeds=(0, 1, 2), majority=None, max_deviation=0.02):
     }
     disagreements = []
     for name, column in columns.items():
-        # Not `>`, for a seed may have ended in NaN.
-        if not deviation[name] <= max_deviation:
+        nan = ", ".join(str(seed) for seed, number in zip(seeds, column) if np.isnan(number))
+        if nan and len(seeds) > 1:
+            disagreements.append(f"Seeds cannot be compared: {name} of seed {nan} is NaN.")
+        elif deviation[name] > max_deviation:
             disagreements.append(
                 f"Seeds disagree: the standard deviation of {name} is {deviation[name]:.4f}, above "
                 f"{max_deviation}."
             )
         floor = (majority or {}).get(name)
-        failed = [] if floor is None else [number <= floor + max_deviation for number in column]
-        if any(failed):
-            which = ", ".join(str(seed) for seed, fail in zip(seeds, failed) if fail)
+        # NaN, as the correlation of answers that are all alike, is no better.
+        failed = [
+            str(seed)
+            for seed, number in zip(seeds, column)
+            if floor is not None and not number > floor + max_deviation
+        ]
+        if failed:
             disagreements.append(
-                f"Learned nothing: {name} of seed {which} is about {floor:.4f}, that of guessing."
+                f"Learned nothing: {name} of seed {', '.join(failed)} is no better than "
+                f"about {floor:.4f}, that of guessing."
             )
     return Repeats(seeds, results, mean, deviation, disagreements)

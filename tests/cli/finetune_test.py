@@ -1,8 +1,12 @@
 import csv
+import gzip
 import json
+import math
 import os
+import pathlib
 import random
 import signal
+import warnings
 from types import SimpleNamespace
 
 import numpy as np
@@ -222,12 +226,18 @@ def test_interrupted_command_goes_on_to_the_same_result(
     code, _, error = run_command(*arguments, tmp_path / "model", "--batch-size", "16")
     assert code == 2
     assert "batch_size=16 (was 32)" in error
+    assert "or another --output, or add --overwrite. Received" in error
+    # Killed later, it would have written rows of epochs that are done again.
+    with open(tmp_path / "model" / "training" / "seed-1.csv", "a") as file:
+        file.write("1,0.5\n2,0.5\n")
     code, out, _ = run_command(*arguments, tmp_path / "model")
     assert code == 0
     assert "Going on with the training" in out
     table = slice(out.index("On 10"), out.index("Wrote"))
     assert out[table] == unbroken[unbroken.index("On 10") : unbroken.index("Wrote")]
     assert not (tmp_path / "model" / "training").exists()
+    curve = (tmp_path / "model" / "training.csv").read_text()
+    assert curve == (tmp_path / "unbroken" / "training.csv").read_text()
     code, _, error = run_command(*arguments, tmp_path / "model")
     assert code == 2
     assert "exists already" in error
@@ -278,8 +288,13 @@ def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path
         path.write_text(text, "utf-8")
         return finetune(**({"train": path, "label-column": None} | changed))
 
-    assert "exists already" in finetune(output=taken)
+    assert "exists already. Give another --output, or add --overwrite" in finetune(output=taken)
     assert (taken / "notes.txt").read_text() == "mine"
+    mine = tmp_path / "data" / "training"
+    mine.mkdir(parents=True)
+    (mine / "notes.txt").write_text("mine")
+    assert "training is not what a training leaves" in finetune(output=tmp_path / "data")
+    assert (mine / "notes.txt").read_text() == "mine"
     assert "absent.csv: No such file" in finetune(train=tmp_path / "absent.csv")
     assert "--train must be a file" in finetune(train=tmp_path)
     assert "no model directory" in finetune(model=tmp_path / "absent")
@@ -308,7 +323,9 @@ def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path
     assert "'x'" in written("one.csv", "text,label\na cat,x\na dog,x\n")
     rows = "text,label\na cat,x\na dog,y\n" * 1
     error = written("few.csv", rows)
-    assert "cannot be divided" in error
+    assert "few.csv can be held out. Give --validation, or measure on nothing with --ho" in error
+    assert "no label has two of them" in error
+    assert "`" not in error
     # Of the validation file, too, a column is named by its flag.
     (tmp_path / "other.csv").write_text("text,verdict\na cat,x\na dog,z\n")
     error = written("two.csv", rows, validation=tmp_path / "other.csv")
@@ -322,6 +339,20 @@ def test_bad_input_gives_one_line_and_leaves_what_is_there(run_command, tmp_path
         "numbers.csv", "text,score\na cat,0.5\na dog,many\n", **{"problem-type": "regression"}
     )
     assert "numbers.csv line 3" in error
+
+    # A few cells that are no numbers among fractions are slips, whose labels are no classes.
+    rows = "text,score\na,3.5\nb,n/a\n" + "c,1.5\n" * 9
+    error = written("slip.csv", rows)
+    assert "slip.csv line 3 has a label that is no number" in error
+    assert "--problem-type single-label" in error
+    assert error.endswith("Received: 'n/a'\n")
+
+    # Recipes of which nothing would be learned.
+    error = finetune(accumulation=7, epochs=3)
+    assert "The training has 3 batches in all" in error
+    assert "Lower --accumulation. Received: 7" in error
+    error = written("alone.csv", "anchor,positive\na,b\nb,c\n", **{"batch-size": 1})
+    assert "Give a larger --batch-size. Received: --batch-size 1" in error
 
     # Recipes that are for other tasks.
     error = written("score.csv", "text,score\na,0.5\nb,0.1\n", **{"label-smoothing": 0.1})
@@ -414,3 +445,195 @@ def test_columns_are_found_by_usual_names(tmp_path, header, row, expected):
 def test_task_is_told_by_the_file(tmp_path, name, text, task):
     (tmp_path / name).write_text(text)
     assert tasks.guess_task(str(tmp_path / name)) == task
+
+
+def test_labels_that_look_like_others_are_what_is_said(tmp_path):
+    args = {"text_column": None, "text_pair_column": None, "label_column": None}
+    path = tmp_path / "versions.csv"
+    path.write_text("text,label\n" + "a,1.5\n" * 9 + "a,beta\n")
+    said = SimpleNamespace(**args, problem_type="single-label")
+    assert tasks.TextClassification.of_file(str(path), said).problem_type == "single-label"
+    # Nor does `evaluate` guess, which asks what the model has learned.
+    encoder = kbl.BertEncoder(kbl.BertConfig.from_size("tiny", vocab_size=9))
+    model = kbl.BertClassifier(encoder, labels=["1.5", "beta"])
+    task = tasks.of_model(model, str(path), SimpleNamespace(**args))
+    assert task.problem_type == "single-label"
+    # Where many are no numbers, and where all numbers are whole, labels are names.
+    for labels in (["1.5", "2.5", "beta"], ["1", "2", "3", "4", "5", "6", "n/a"]):
+        path.write_text("text,label\n" + "".join(f"a,{label}\n" for label in labels))
+        task = tasks.TextClassification.of_file(str(path), SimpleNamespace(**args))
+        assert task.problem_type == "single-label"
+
+
+@pytest.mark.parametrize(
+    ("rate", "flags", "said"),
+    [
+        ("1e30", "--epochs 2", "The loss is nan after step 2: "),
+        # The one step spoils the weights after its loss was counted.
+        ("1e30", "--epochs 1 --batch-size 300", "The val_loss is nan"),
+        ("3.4e38", "--epochs 1 --batch-size 300 --hold-out 0", "Some weights are NaN or infinite"),
+    ],
+)
+def test_training_that_diverges_says_so_and_leaves_nothing(
+    run_command, tmp_path, pretrained, rate, flags, said
+):
+    output = tmp_path / "model"
+    arguments = ("finetune", "--train", write_task(tmp_path, "label", 70), "--model", pretrained)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", RuntimeWarning)  # of measuring NaN
+        code, _, error = run_command(
+            *arguments, *flags.split(), "--learning-rate", rate, "--output", output
+        )
+    assert code == 2
+    assert said in error
+    assert "Give a lower --learning-rate" in error
+    assert error.endswith(f"Received: --learning-rate {float(rate):g}\n")
+    assert error.count("\n") == 1
+    assert not output.exists()
+
+
+def test_what_a_training_without_a_state_left_is_not_taken(run_command, tmp_path, pretrained):
+    output = tmp_path / "model"
+    folder = output / "training"
+    folder.mkdir(parents=True)
+    # As of a process that was killed before it saved a state, and of an older version's NaN.
+    (folder / "settings.json").write_text('{"learning_rate": 1e30}')
+    (folder / "seed-1.json").write_text('{"accuracy": NaN}')
+    (folder / "seed-1.csv").write_text("epoch,loss\n0,nan\n1,nan\n2,nan\n")
+    (folder / "nan.npz").write_bytes(b"")
+    code, out, error = run_command(
+        *("finetune", "--train", write_task(tmp_path, "label", 40), "--model", pretrained),
+        *("--epochs", "1", "--output", output),
+    )
+    assert code == 0, error
+    assert "Going on" not in out
+    with open(output / "training.csv") as file:
+        [row] = csv.DictReader(file)
+    assert row["epoch"] == "0"
+    assert math.isfinite(float(row["loss"]))
+
+
+def test_curve_is_shortened_to_the_epochs_before(tmp_path):
+    path = tmp_path / "training.csv"
+    for epoch, left in ((0, ""), (1, "0,0.5\n"), (2, "0,0.5\n1,0.4\n"), (9, "0,0.5\n1,0.4\n2,0")):
+        path.write_text("epoch,loss\n0,0.5\n1,0.4\n2,0")
+        with open(path, "a") as file:  # as Keras has it open
+            finetune.drop_epochs(path, epoch)
+            file.write("new\n")
+        assert path.read_text() == f"epoch,loss\n{left}new\n"
+    path.write_text("")
+    finetune.drop_epochs(path, 0)
+    assert path.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("labels", "asked", "said"),
+    [
+        (["1", "2", "3"], None, True),
+        (["-1.0", "0.0", "1.0"], None, True),
+        (["0", "1"], None, False),
+        (["1", "2", "many"], None, False),
+        (["1", "2", "3"], "single-label", False),
+    ],
+)
+def test_whole_numbers_may_be_classes_or_numbers(labels, asked, said):
+    args = SimpleNamespace(problem_type=asked)
+    hint = finetune.or_numbers(tasks.TextClassification(), args, labels)
+    assert ("--problem-type regression" in hint) == said
+    assert finetune.or_numbers(tasks.TokenClassification(), args, labels) == ""
+
+
+def test_seeds_of_which_none_is_best_are_told_so(run_command, tmp_path, pretrained, monkeypatch):
+    evaluate = kbl.evaluation.evaluate
+
+    def answers_alike(model, rows):
+        found = evaluate(model, rows)
+        found.metrics["spearman"] = math.nan
+        return found
+
+    monkeypatch.setattr(kbl.evaluation, "evaluate", answers_alike)
+    code, out, error = run_command(
+        *("finetune", "--train", write_task(tmp_path, "regression", 40), "--model", pretrained),
+        *("--epochs", "1", "--seeds", "2", "--output", tmp_path / "model"),
+    )
+    assert code == 0, error
+    assert "Seeds cannot be compared: spearman of seed 1, 2 is NaN." in out
+    assert "No seed is best: spearman is NaN for all. The first is kept." in out
+    assert "The best seed is kept" not in out
+
+
+def test_best_seed_is_none_of_nan():
+    assert finetune.best_of([math.nan, -0.5, 0.2, math.nan]) == 2
+    assert finetune.best_of([math.nan, -0.5]) == 1
+    assert finetune.best_of([math.nan, math.nan]) == 0
+    assert finetune.best_of([0.7, 0.9, 0.9]) == 1
+
+
+def test_metrics_of_guessing(tmp_path):
+    args = {"text_column": None, "text_pair_column": None, "label_column": None}
+
+    def guessed(name):
+        path = write_task(tmp_path, name, 40)
+        task = tasks.TASKS[tasks.guess_task(path)].of_file(path, SimpleNamespace(**args))
+        rows = tasks.read(task, path)
+        return task, rows, finetune.of_guessing(task, rows, rows)
+
+    task, rows, found = guessed("regression")
+    assert found == 0
+    alike = rows._replace(label_ids=np.ones(40, "float32"))
+    assert finetune.of_guessing(task, rows, alike) is None
+    assert guessed("tagger")[-1] == guessed("multi_label")[-1] == 0
+    assert guessed("choice")[-1] == pytest.approx(1 / 3)
+    assert guessed("embedder")[-1] == pytest.approx(sum(1 / i for i in range(1, 41)) / 40)
+    task, rows, found = guessed("answerer")
+    assert found == sum(not answers for answers in rows.answers) / 40 > 0
+    some = [i for i in range(40) if rows.answers[i]]
+    answered = type(rows)(*([column[i] for i in some] for column in rows))
+    assert finetune.of_guessing(task, answered, answered) == 0
+
+
+def test_learned_nothing_is_told_of_every_task(run_command, tmp_path, pretrained, monkeypatch):
+    path = write_task(tmp_path, "tagger", 40)
+    packed = tmp_path / "names.conll.gz"
+    packed.write_bytes(gzip.compress(pathlib.Path(path).read_bytes()))
+    evaluate = kbl.evaluation.evaluate
+
+    def learned_nothing(model, rows):
+        found = evaluate(model, rows)
+        found.metrics["f1"] = 0.0
+        return found
+
+    monkeypatch.setattr(kbl.evaluation, "evaluate", learned_nothing)
+    code, out, error = run_command(
+        *("finetune", "--train", packed, "--validation", packed, "--model", pretrained),
+        *("--epochs", "1", "--output", tmp_path / "model"),
+    )
+    assert code == 0, error
+    assert "Learned nothing: f1 of seed 1 is no better than about 0.0000" in out
+    assert "Try a lower --learning-rate, more --epochs" in out
+    # What is measured on is said, and kept with the model.
+    assert "On 40 sentences that it was trained on" in out
+    assert "not trained on" not in out
+    record = kbl.BertTokenClassifier.from_pretrained(tmp_path / "model").training_record
+    assert record["training rows"] == 40
+    assert f"keras-bert evaluate {tmp_path / 'model'} test.conll --plots" in out
+
+
+def test_fill_mask_keeps_the_head(run_command, tmp_path, pretrained):
+    encoder = kbl.BertEncoder.from_pretrained(pretrained, use_pooler=False)
+    before = kbl.BertMaskedLM(encoder, tokenizer=kbl.BertTokenizer.from_pretrained(pretrained))
+    before.save_pretrained(tmp_path / "before")
+    train, after = write_task(tmp_path, "masked", 40), tmp_path / "after"
+    code, out, error = run_command(
+        *("finetune", "--task", "fill-mask", "--train", train, "--model", tmp_path / "before"),
+        *("--epochs", "1", "--learning-rate", "1e-9", "--output", after),
+    )
+    assert code == 0, error
+    assert "36 texts to train on, 4 to measure on." in out
+    weights = kbl.BertMaskedLM.from_pretrained(after).get_weights()
+    for old, new in zip(before.get_weights(), weights, strict=True):
+        np.testing.assert_allclose(new, old, atol=1e-6)
+    code, out, error = run_command("evaluate", after, train)
+    assert code == 0, error
+    assert "accuracy" in out
+    assert "perplexity" in out

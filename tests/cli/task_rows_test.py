@@ -1,6 +1,6 @@
 import pytest
 
-from keras_bert_lib.cli.task_rows import TaskRows, fitted
+from keras_bert_lib.cli.task_rows import TaskRows, WordTags, fitted, masked
 from tests.export.task_models import make_model
 
 
@@ -21,6 +21,7 @@ def rows(labels, text_pairs=None):
             [[{"start": 0, "end": 1, "label": "name"}], [[2, 3, "place"]], []],
             [[(0, 1, "name")], [(2, 3, "place")], []],
         ),
+        ("tagger", [WordTags([(0, 1), (2, 5)], ["B-name", "I-name"])], [[(0, 5, "name")]]),
         ("masked", ["film", ["a", "film"]], [["film"], ["a", "film"]]),
     ],
 )
@@ -28,10 +29,57 @@ def test_right_answers_in_any_form(task, labels, expected):
     assert fitted(rows(labels), make_model(task), pairs=False).labels == expected
 
 
+@pytest.mark.parametrize(
+    ("task", "label", "expected"),
+    [
+        ("answerer", "a|b", ["a|b"]),  # a text is one answer
+        ("answerer", {"text": ["a", "b"], "answer_start": [0, 4]}, ["a", "b"]),
+        ("answerer", None, []),
+        ("choice", "c", 1),
+        ("choice", "1", 1),
+    ],
+)
+def test_right_answers_about_second_texts(task, label, expected):
+    second = ["a", "c"] if task == "choice" else "a | b"
+    labels = [label, "a"] if task == "answerer" else [label]
+    found = fitted(rows(labels, [second] * len(labels)), make_model(task), pairs=False)
+    assert found.labels[0] == expected
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        ("B-x I-x B-x O I-y", [(0, 3, "x"), (4, 5, "x"), (8, 9, "y")]),
+        ("S-x B-y E-y I-y O", [(0, 1, "x"), (2, 5, "y"), (6, 7, "y")]),
+        ("x x y O y", [(0, 3, "x"), (4, 5, "y"), (8, 9, "y")]),
+    ],
+)
+def test_entities_of_tagged_words(tags, expected):
+    places = [(i, i + 1) for i in range(0, 10, 2)]
+    labels = [WordTags(places, tags.split())]
+    if tags.startswith("S-"):  # that these are prefixes is told by an I- or a B- anywhere
+        assert "B-y" in tags
+    assert fitted(rows(labels), make_model("tagger"), pairs=False).labels == [expected]
+
+
+def test_every_seventh_piece_is_masked_where_nothing_is():
+    model = make_model("masked")
+    found = masked(rows([None]), model)._replace(texts=["the film was fine, the film was dull"] * 2)
+    found = masked(found._replace(labels=None), model)
+    assert found.texts == [
+        "[MASK] film was fine, the film [MASK] dull",
+        "the [MASK] was fine, the film was [MASK]",
+    ]
+    assert found.labels == [["the", "was"], ["film", "dull"]]
+    assert masked(found._replace(labels=None), model).texts == found.texts
+
+
 def test_second_texts_where_the_model_takes_some():
     found = fitted(rows(["x", "y"], ["b", "c"]), make_model("answerer"), pairs=False)
     assert (found.text_pairs, found.labels) == (["b", "c"], [["x"], ["y"]])
-    assert fitted(rows(["joy"], ["b"]), make_model("label"), pairs=False).text_pairs is None
+    # A file of single texts would be compared on half of each row.
+    with pytest.raises(ValueError, match="has pairs of texts, and the file would take single"):
+        fitted(rows(["joy"], ["b"]), make_model("label"), pairs=False)
     assert fitted(rows(["joy"], ["b"]), make_model("label"), pairs=True).text_pairs == ["b"]
     assert fitted(rows([0.3], ["b"]), make_model("embedder"), pairs=False).text_pairs == ["b"]
     with pytest.raises(ValueError, match="Name their column with --text-pair-column"):
@@ -51,5 +99,6 @@ def test_second_texts_where_the_model_takes_some():
     ],
 )
 def test_labels_of_another_task_are_refused(task, label, part):
+    second = [["a", "c"]] if task == "choice" else None
     with pytest.raises(ValueError, match=part):
-        fitted(rows([label], ["b"]), make_model(task), pairs=False)
+        fitted(rows([label], second), make_model(task), pairs=False)

@@ -176,6 +176,8 @@ def test_empty_texts_are_texts_where_they_can_be_told(tmp_path):
         ("a.jsonl", '{"text": "x", "label": " "}\n', r"line 1 has a label that is no str"),
         ("a.jsonl", "{\n", r"a\.jsonl line 1 is not JSON"),
         ("a.txt", "x\n", r"name of a file tells its format.*a\.txt"),
+        ("a.csv", "text;label\nx;1\n", r"a\.csv looks divided by semicolons.*'text;label'$"),
+        ("a.csv", "text\tlabel\nx\t1\n", r"a\.csv looks divided by tabs.*Call it \.tsv"),
     ],
 )
 def test_unusable_files(tmp_path, name, text, message):
@@ -197,6 +199,39 @@ def test_utf16_is_said_to_be_so(tmp_path):
         read_labelled_texts(tmp_path / "a.csv")
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.jsonl", "a.csv.gz"])
+def test_what_is_not_utf8_is_warned_of_once(tmp_path, caplog, name):
+    rows = [("café", "a"), ("plain", "b"), ("façade", "a")]
+    text = "text,label\n" + "".join(f"{text},{label}\n" for text, label in rows)
+    if name == "a.jsonl":
+        text = "".join(f'{{"text": "{text}", "label": "{label}"}}\n' for text, label in rows)
+    data = text.encode("latin-1")
+    (tmp_path / name).write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    for _ in range(2):
+        assert read_labelled_texts(tmp_path / name).texts == ["caf\ufffd", "plain", "fa\ufffdade"]
+    [message] = caplog.messages
+    first = 1 if name == "a.jsonl" else 2
+    assert f"{name} is not UTF-8 in 2 of its lines, the first of them line {first}:" in message
+    assert message.endswith("Save it as UTF-8.")
+    assert "\n" not in message
+
+
+def test_what_is_utf8_is_not_warned_of(tmp_path, caplog):
+    read_labelled_texts(write(tmp_path / "a.csv", "text,label\ncafé \ufffd,a\nx,b\n"))
+    assert not caplog.messages
+
+
+def test_dicts():
+    rows = [{"text": "x", "label": 1}, {"text": "y", "label": 0, "more": None}]
+    check(read_labelled_texts(rows), ["x", "y"], [1, 0], ["0", "1"])
+    rows = [{"a": "x", "b": "y", "c": "p"}, {"a": "u", "b": "v", "c": "q"}]
+    found = read_labelled_texts(rows, "a", "c", "b")
+    assert found.text_pairs == ["y", "v"]
+    rows = [{"text": "x", "label": ["p", "q"]}, {"text": "y", "label": None}]
+    found = read_labelled_texts(rows, problem_type="multi_label_classification")
+    assert found.label_ids.tolist() == [[1, 1], [0, 0]]
+
+
 def test_unusable_lists_and_datasets():
     slices = tf.data.Dataset.from_tensor_slices
     for source, message in [
@@ -206,6 +241,8 @@ def test_unusable_lists_and_datasets():
         ([(3, 1), ("y", 2)], "Item 0 of the list has a text that is no str. Received: 3"),
         ([(("a", "b", "c"), 1)], "Item 0 of the list has 3 texts"),
         ([(("a", "b"), 1), ("y", 2)], "Some rows have a second text"),
+        ([{"text": "x"}], r'Item 0 of the list has no column "label".*columns: "text"$'),
+        ([{"text": "x", "label": None}], "Item 0 of the list has a label that is no str"),
         (slices(["x"]), r"must give \(text, label\)"),
         (slices((["x"], [1])).batch(2), r"Call `\.unbatch\(\)`"),
         (slices((["x"], [1])).repeat(), r"never ends"),

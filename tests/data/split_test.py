@@ -89,6 +89,18 @@ def test_no_such_ratio(ratio):
         split(make_texts([0, 1]), ratio)
 
 
+def test_rows_with_a_label_each_are_told_so(monkeypatch):
+    said = []
+    monkeypatch.setattr(logging, "warning", lambda *args: said.append(args))
+    texts = make_texts(range(40), [f"label {i}" for i in range(40)])
+    message = "no label has two of them. Read more rows of each label.*of 40 rows with 40 labels"
+    with pytest.raises(ValueError, match=message):
+        split(texts, 0.1)
+    assert not said
+    first, second = split(texts, 0.1, stratify=False)
+    assert (len(first.texts), len(second.texts)) == (36, 4)
+
+
 def test_too_few_rows():
     for texts in (make_texts([0]), make_texts([0, 1, 2])):
         with pytest.raises(ValueError, match=r"cannot be divided in two parts.*LabelledTexts of"):

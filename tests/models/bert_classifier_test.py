@@ -126,6 +126,25 @@ class BertClassifierTest(parameterized.TestCase):
         self.assertEqual(classifier.predict_text([]), [])
         self.assertEqual(classifier.predict_text(TEXTS[:1]), results[:1])
 
+    def test_predict_text_gives_the_scores_of_several_labels(self):
+        classifier = text_classifier()
+        best = classifier.predict_text(TEXTS)
+        scores = classifier.predict_scores(TEXTS)
+        for answer, row, expected in zip(classifier.predict_text(TEXTS, top_k=9), scores, best):
+            self.assertEqual(answer[0], expected)
+            self.assertEqual(
+                {x["label"]: x["score"] for x in answer}, dict(zip(["neg", "pos"], row))
+            )
+            self.assertGreaterEqual(answer[0]["score"], answer[1]["score"])
+        self.assertEqual(classifier.predict_text(TEXTS, top_k=1), [[answer] for answer in best])
+        for top_k in (0, -1, 1.0, True, "2"):
+            with self.assertRaisesRegex(ValueError, "`top_k` must be a positive integer. Received"):
+                classifier.predict_text(TEXTS, top_k=top_k)
+        for problem_type in ("multi_label_classification", "regression"):
+            other = text_classifier(problem_type=problem_type)
+            with self.assertRaisesRegex(ValueError, f"{problem_type}.*Received: top_k=2$"):
+                other.predict_text(TEXTS, top_k=2)
+
     def test_predict_text_of_pairs(self):
         classifier = text_classifier()
         pairs = TEXTS[::-1]

@@ -35,13 +35,18 @@ class RepeatTest(parameterized.TestCase):
         )
         self.assertLen(repeats.disagreements, 2)
         self.assertRegex(repeats.disagreements[0], "deviation of accuracy is 0.0889, above 0.02")
-        self.assertRegex(repeats.disagreements[1], "Learned nothing: accuracy of seed 2 is about")
+        self.assertRegex(repeats.disagreements[1], "accuracy of seed 2 is no better than about 0.5")
         self.assertTrue(str(repeats).endswith("that of guessing."))
 
     def test_nan_disagrees(self):
         numbers = iter([0.7, float("nan")])
         repeats = repeat(lambda _: {"f1": next(numbers)}, seeds=[0, 1])
+        self.assertEqual(repeats.disagreements, ["Seeds cannot be compared: f1 of seed 1 is NaN."])
+        repeats = repeat(lambda _: {"f1": float("nan")}, seeds=[4], majority={"f1": 0.0})
         self.assertLen(repeats.disagreements, 1)
+        self.assertRegex(repeats.disagreements[0], "Learned nothing: f1 of seed 4 is no better")
+        repeats = repeat(lambda _: {"f1": float("nan")}, seeds=[4], majority={"f1": None})
+        self.assertEqual(repeats.disagreements, [])
 
     def test_one_seed_has_no_deviation(self):
         repeats = repeat(lambda seed: {"accuracy": 0.9}, seeds=[5])
