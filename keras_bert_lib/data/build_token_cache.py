@@ -73,7 +73,8 @@ def build_token_cache(
         num_workers: processes that tokenize. With more than one, a program must be guarded by
             `if __name__ == "__main__":`, for they import it.
         text_column: the key of the text in JSONL files, and the column in Parquet files.
-        on_corrupt: "raise", or "skip" to log what is wrong with a file and go on with the next.
+        on_corrupt: "raise", or "skip" to log what is wrong with a file and go on with the next:
+            what comes after it in that file is left out of the cache, too.
 
     Returns:
         Dict of the numbers of `documents`, `sentences` and `pieces` (and more: `cache.json`).

@@ -52,7 +52,8 @@ def read_documents(paths, text_column="text", on_corrupt="raise"):
     Args:
         paths: a path, a glob (`"corpus/*.txt"`, `**` included) or a list of them.
         text_column: the key of the text in JSONL files, and the column in Parquet files.
-        on_corrupt: "raise", or "skip" to log what is wrong with a file and go on with the next.
+        on_corrupt: "raise", or "skip" to log, once a process, what is wrong with a file and go on
+            with the next: what comes after it in that file is left out, too.
 
     Returns:
         Iterator of documents, each a list of str, its sentences; no document is empty. Bytes that

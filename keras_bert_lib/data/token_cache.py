@@ -210,7 +210,8 @@ def _blocks(path, size, on_corrupt):
                 '`on_corrupt="skip"` to leave out what is corrupt and all that comes after it in '
                 f"the shard. Received: {reason}"
             ) from None
+        kept = f" after the first {documents:,}" if documents else ""
         warn_once(
-            f"The shard {path} of the token cache is corrupt. All that stands in it after the "
-            f"first {documents:,} of its documents is left out. Received: {reason}"
+            f"The shard {path} of the token cache is corrupt. All of its documents{kept} are left "
+            f"out. Received: {reason}"
         )

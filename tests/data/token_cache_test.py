@@ -265,8 +265,12 @@ def test_corrupt_shards(corpus, tmp_path, small_blocks, caplog):
     # Each shard is named once, whatever the epochs.
     logged = [record.getMessage() for record in caplog.records]
     assert [sum(str(name) in message for message in logged) for name in names] == [1, 1, 1, 0]
-    assert any(re.search(r"first [1-9]\d* of its .*Received: corrupted record", m) for m in logged)
-    assert sum("after the first 0 of its documents is left out" in m for m in logged) == 2
+    # And how much is left out.
+    lost = (
+        r"All of its documents after the first [1-9]\d* are left out\. Received: corrupted record"
+    )
+    assert any(re.search(lost, message) for message in logged)
+    assert sum("All of its documents are left out." in message for message in logged) == 2
     (directory / "cache.json").write_text("{")
     with pytest.raises(ValueError, match=r"cache\.json is not what a token cache has"):
         stream(directory)
