@@ -79,6 +79,11 @@ def kind_of_model(path):
     return ("model", path.removeprefix("hf://")) if is_hub_name(path) else kind_of(path)
 
 
+def was_trained_on_pairs(model):
+    """Whether `keras-bert finetune` noted so of a classifier."""
+    return bool((model.training_record or {}).get("pairs"))
+
+
 def title_of(kind, path):
     """Returns what there is at a path, whose kind is known, in words."""
     if kind != "model":

@@ -170,6 +170,7 @@ def run(args):
         if args.report:
             report_page.check_matplotlib()
         model = artifact.load_model(args.model)
+    args.pairs = args.pairs or artifact.was_trained_on_pairs(model)
     calibration = _rows(args.calibration, "--calibration", model, args, with_labels=False)
     warmup = _rows(args.warmup, "--warmup", model, args, with_labels=False)
     verified = _rows(args.verify, "--verify", model, args)

@@ -14,7 +14,7 @@ import os
 import shutil
 import sys
 
-from keras_bert_lib.cli import interrupted, native_logs, tasks
+from keras_bert_lib.cli import artifact, interrupted, native_logs, tasks
 from keras_bert_lib.cli.arguments import (
     STRATEGIES,
     check_readable,
@@ -117,7 +117,10 @@ def add_arguments(parser):
         help="the share held out where there is no --validation; the same of each label",
     )
     parser.add_argument(
-        "--model", required=True, metavar="DIR", help="a pretrained model's directory"
+        "--model",
+        required=True,
+        metavar="DIR",
+        help="a pretrained model's directory, or its name on the Hugging Face hub",
     )
     parser.add_argument("--output", required=True, metavar="DIR", help="directory to write")
     parser.add_argument("--overwrite", action="store_true", help="replace the output directory")
@@ -239,18 +242,22 @@ def run(args):
     check_readable(args.train, "--train")
     if args.validation:
         check_readable(args.validation, "--validation")
-    if not os.path.isdir(args.model):
+    if not os.path.isdir(args.model) and not artifact.is_hub_name(args.model):
         raise FileNotFoundError(
             f"There is no model directory {args.model}. Make one with `keras-bert pretrain`, or "
-            "give the directory of a BERT in the Hugging Face layout."
+            "give the directory of a BERT in the Hugging Face layout, or its name on the hub, "
+            "OWNER/MODEL."
         )
     settings = {name: value for name, value in vars(args).items() if name not in _NOT_SETTINGS}
     folder = interrupted.check_output(args.output, settings, args.overwrite)
     native_logs.start_tensorflow()
     from keras_bert_lib import data, training
-    from keras_bert_lib.cli import artifact
+    from keras_bert_lib.checkpoints import hub
     from keras_bert_lib.evaluation import evaluate
     from keras_bert_lib.training.workers import Workers
+
+    if not os.path.isdir(args.model):
+        args.model = str(hub.download(args.model))
 
     # Before TensorFlow computes anything. Of several workers one writes.
     is_first = Workers(training.create_strategy(args.strategy)).is_first
@@ -331,6 +338,8 @@ def run(args):
         "learning rate": recipe.learning_rate,
         "seed": repeats.seeds[best],
     }
+    if getattr(task, "problem_type", None) and task.text_pair_column:
+        record["pairs"] = True  # `predict` and `export` go by it
     is_same = args.validation and os.path.samefile(args.train, args.validation)
     value = repeats.results[best][task.metric]
     if held_out:

@@ -220,8 +220,8 @@ def _load(kind, path):
             "with `keras-bert finetune`."
         )
     task = tasks.name_of(model)
-    is_choice = task == "multiple-choice"
-    return _Model(model, model.predict_text, task, task in _NEEDS_SECOND, is_choice)
+    takes_pairs = task in _NEEDS_SECOND or artifact.was_trained_on_pairs(model)
+    return _Model(model, model.predict_text, task, takes_pairs, task == "multiple-choice")
 
 
 def _best(model, path, top_k):

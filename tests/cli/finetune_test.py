@@ -637,3 +637,32 @@ def test_fill_mask_keeps_the_head(run_command, tmp_path, pretrained):
     assert code == 0, error
     assert "accuracy" in out
     assert "perplexity" in out
+
+
+def test_a_classifier_of_pairs_is_known_as_one(run_command, tmp_path, pretrained, monkeypatch):
+    rows = [("it ran", "dull", "no"), ("it sat", "fine", "yes")] * 10
+    lines = "".join(f"{','.join(row)}\n" for row in rows)
+    (tmp_path / "train.csv").write_text(f"sentence1,sentence2,label\n{lines}")
+    asked = []
+    monkeypatch.setattr(
+        "huggingface_hub.snapshot_download", lambda name, **_: asked.append(name) or pretrained
+    )
+    code, _, error = run_command(
+        *("finetune", "--train", tmp_path / "train.csv", "--model", "hf://some/model"),
+        *("--output", tmp_path / "model", "--epochs", "1"),
+    )
+    assert code == 0, error
+    assert set(asked) == {"some/model"}
+    code, _, error = run_command("predict", tmp_path / "model", "it ran")
+    assert code == 2
+    assert "has no second text" in error
+    code, answered, _ = run_command("predict", tmp_path / "model", "it ran\tdull")
+    assert code == 0
+    assert answered.endswith("\tit ran\tdull\n")
+    code, _, error = run_command(
+        *("export", "--model", tmp_path / "model", "--output", tmp_path / "a.tflite"),
+        *("--verify", tmp_path / "train.csv"),
+    )
+    assert code == 0, error
+    code, again, _ = run_command("predict", tmp_path / "a.tflite", "it ran\tdull")
+    assert (code, again.split()[0]) == (0, answered.split()[0])
