@@ -307,7 +307,8 @@ def comparing(plan, files, results):
     held_out = TextClassification(label_column="area").read(files.held_out_rows)
     texts, truth = held_out.texts, [held_out.labels[label] for label in held_out.label_ids]
     classifier = BertClassifier.from_pretrained(files.classifier)
-    expected = [answer["label"] for answer in classifier.predict_text(texts)]
+    ranked = classifier.predict_text(texts, top_k=2)
+    expected = [best["label"] for best, _ in ranked]
     texts_path = os.path.join(files.folder, "texts.json")
     report_path = os.path.join(files.folder, "report.json")
     write_json(texts, texts_path)
@@ -326,6 +327,15 @@ def comparing(plan, files, results):
         reports[files.name(path)] = {
             "accuracy": _share_of_same(report["labels"], truth),
             "agreement": _share_of_same(report["labels"], expected),
+            # How much more probable Keras' label was than its next one, where another came out.
+            "largest_margin": max(
+                (
+                    best["score"] - second["score"]
+                    for label, (best, second) in zip(report["labels"], ranked)
+                    if label != best["label"]
+                ),
+                default=0.0,
+            ),
             "ms_a_text": report["ms_a_text"],
         }
     os.remove(texts_path)
