@@ -161,10 +161,12 @@ def _one_line(error):
 
 def _with_flags(message, args):
     """Names the command's flags where the library names its arguments."""
+    usage = args.command_parser.format_usage()
 
     def flag(match):
-        name = _FLAGS.get(match[1], match[1])
-        return f"--{name.replace('_', '-')}{match[2]}" if hasattr(args, name) else match[0]
+        name = f"--{_FLAGS.get(match[1], match[1]).replace('_', '-')}"
+        is_flag = re.search(rf"{name}(?![\w-])", usage)  # and no positional argument
+        return f"{name}{match[2]}" if is_flag else match[0]
 
     return re.sub(r"`(\w+)((?:=[^`]*)?)`", flag, message)
 

@@ -95,8 +95,8 @@ def test_absl_flags_are_parsed_too(run_command, tmp_path):
         (OSError(errno.ENOSPC, "No space left on device", "f"), ["disk is full", "still there"]),
         # The library names its arguments, the command its flags.
         (
-            ValueError("`vocab_size` or `lower`? Received: `vocab_size=3`"),
-            ["error: --vocab-size or `lower`? Received: --vocab-size=3\n"],
+            ValueError("`vocab_size` or `lower`, not `corpus`? Received: `vocab_size=3`"),
+            ["error: --vocab-size or `lower`, not `corpus`? Received: --vocab-size=3\n"],
         ),
         (
             RuntimeError(
