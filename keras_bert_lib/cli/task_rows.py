@@ -6,8 +6,6 @@ from typing import NamedTuple
 from keras_bert_lib.cli import tasks
 from keras_bert_lib.cli.arguments import check_readable
 
-_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
-_MASK_EVERY = 7  # as `kbl.evaluation.evaluate` does
 _MOST_MASKS = 8  # that an exported file answers in a text
 
 
@@ -32,7 +30,7 @@ def has_columns(path):
 
     A file of another name has a text in each line.
     """
-    return path.removesuffix(".gz").lower().endswith((*_TABLES, ".conll", ".json"))
+    return path.removesuffix(".gz").lower().endswith((*tasks.TABLES, ".conll", ".json"))
 
 
 def read_rows(path, task, flag, with_labels=True):
@@ -80,7 +78,7 @@ def text_rows(path, task, with_labels=False, may_be_empty=False):
     from keras_bert_lib.data import files
 
     name = path.removesuffix(".gz").lower()
-    is_table = name.endswith(_TABLES)
+    is_table = name.endswith(tasks.TABLES)
     if name.endswith(".txt"):
         lines = (line.rstrip("\n") for line in files.read_checked_lines(path))
         yield from ((f"{path} line", line, None, None) for line in lines if line.strip())
@@ -329,6 +327,8 @@ def masked(rows, model):
 
     As `kbl.evaluation.evaluate` does; what has no [MASK] has nothing to be compared.
     """
+    from keras_bert_lib.evaluation.evaluate import places_to_mask
+
     tokenizer = model.tokenizer
     mask = tokenizer.id_to_token(tokenizer.mask_token_id)
     if rows.labels is not None or any(mask in text for text in rows.texts):
@@ -337,8 +337,7 @@ def masked(rows, model):
     for i, text in enumerate(rows.texts):
         tokens = tokenizer([text], return_offsets=True)
         ids, offsets = (tokens[name][0].numpy() for name in ("token_ids", "char_offsets"))
-        pieces = [j for j, x in enumerate(ids) if x not in tokenizer.special_token_ids]
-        chosen = pieces[i % min(_MASK_EVERY, len(pieces) or 1) :: _MASK_EVERY][:_MOST_MASKS]
+        chosen = places_to_mask(ids, tokenizer, i)[:_MOST_MASKS]
         for j in reversed(chosen):
             start, end = offsets[j]
             text = text[:start] + mask + text[end:]

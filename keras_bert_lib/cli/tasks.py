@@ -36,7 +36,7 @@ _LABELS = ("label", "labels", "category", "class", "target", "sentiment", "inten
 _LABELS += ("score", "similarity", "rating", "stars", "language", "answer")
 _CHOICES = ("choices", "endings", "options", "text_pair")
 _TOKENS, _TAGS = ("tokens", "words"), ("tags", "ner_tags", "labels", "label")
-_TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
+TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # Recipes that are not for all tasks, and what they are for.
 RECIPES = {
     "problem_type": "text-classification",
@@ -685,7 +685,7 @@ def _missing(error, flag):
 
 
 def _is_table(path):
-    return path.removesuffix(".gz").lower().endswith(_TABLES)
+    return path.removesuffix(".gz").lower().endswith(TABLES)
 
 
 def _columns(path, args=None):

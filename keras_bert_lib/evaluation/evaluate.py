@@ -272,18 +272,12 @@ def _ranks(vectors, first, second):
 def _masked_lm(model, data, batch_size):
     tokenizer = model.tokenizer
     max_length = min(tokenizer.max_length, model.config.max_position_embeddings)
-    special = list(tokenizer.special_token_ids)
     right, found, losses, is_near = ([None] * len(data.texts) for _ in range(4))
     for batch in batches_of_like_length([len(text) for text in data.texts], batch_size):
         tokens = tokenizer([data.texts[i] for i in batch], max_length=max_length)
         tokens = {name: np.array(x) for name, x in tokens.items()}  # [b, s]
         ids = tokens["token_ids"]
-        is_piece = (tokens["padding_mask"] == 1) & ~np.isin(ids, special)
-        pieces = [np.flatnonzero(row) for row in is_piece]
-        # Another first one in each text, for all places are to be asked.
-        chosen = [
-            x[i % min(_MASK_EVERY, len(x) or 1) :: _MASK_EVERY] for i, x in zip(batch, pieces)
-        ]
+        chosen = [places_to_mask(row, tokenizer, i) for i, row in zip(batch, ids)]
         positions = np.zeros([len(batch), max(1, *map(len, chosen))], "int32")  # [b, p]
         for row, (i, places) in enumerate(zip(batch, chosen)):
             positions[row, : len(places)] = places
@@ -308,6 +302,21 @@ def _masked_lm(model, data, batch_size):
     ]
     cases = dict(zip(("found", "right"), named))
     return Evaluation(tasks.MASKED_LM, len(right), values, cases=cases)
+
+
+def places_to_mask(token_ids, tokenizer, number):
+    """Returns where pieces of a text are masked to be asked for.
+
+    Args:
+        token_ids: int array `[s]`; special tokens, padding among them, are not asked for.
+        tokenizer: `BertTokenizer`.
+        number: int, that of the text. Each begins at another piece, for all places are to be asked.
+
+    Returns:
+        Int array `[m]`.
+    """
+    pieces = np.flatnonzero(~np.isin(token_ids, list(tokenizer.special_token_ids)))
+    return pieces[number % min(_MASK_EVERY, len(pieces) or 1) :: _MASK_EVERY]
 
 
 def _calibration(values, confidence, right):
